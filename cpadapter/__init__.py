@@ -1,0 +1,94 @@
+"""cpadapter: CherryPy's programming model as one WSGI and ASGI callable.
+
+A site is a tree of objects whose exposed methods are pages:
+
+    import cpadapter
+
+    class Root:
+        @cpadapter.expose
+        def index(self):
+            return 'Hello'
+
+    application = cpadapter.tree.mount(Root())
+
+Serve it with any server: `gunicorn myapp:application`, `uvicorn myapp:application`.
+"""
+
+# ruff: noqa: I001
+
+# -- application layer: what an application author writes
+from .application.handlers import expose, popargs
+from .application.startup import asgi_app, quickstart, wsgi_app
+from .application.urls import url
+
+# -- environment layer: the default site, and the request being served
+from .environment.defaults import checker, config, engine, log, server, tools, tree
+from .environment.proxies import request, response, serving, session, thread_data
+from .errors import (
+    CherryPyException,
+    ClientDisconnected,
+    HTTPError,
+    HTTPRedirect,
+    InternalRedirect,
+    NotFound,
+)
+from . import lib, process
+
+# -- extension layer: what an extension author builds on
+from .extension import dispatch
+from .extension.hooks import Hook, HookMap
+from .extension.tools import ErrorTool, HandlerTool, HandlerWrapperTool, Tool
+from .extension.toolbox import Toolbox
+
+# -- core layer: what can be replaced by a subclass
+from .core import wsgiapp as wsgi
+from .core.application import Application
+from .core.request import Request
+from .core.response import Response
+from .core.site import Site
+from .core.tree import Tree
+
+__version__ = '0.1.0'
+
+__all__ = [
+    'Application',
+    'CherryPyException',
+    'ClientDisconnected',
+    'ErrorTool',
+    'HTTPError',
+    'HTTPRedirect',
+    'HandlerTool',
+    'HandlerWrapperTool',
+    'Hook',
+    'HookMap',
+    'InternalRedirect',
+    'NotFound',
+    'Request',
+    'Response',
+    'Site',
+    'Tool',
+    'Toolbox',
+    'Tree',
+    'asgi_app',
+    'checker',
+    'config',
+    'dispatch',
+    'engine',
+    'expose',
+    'lib',
+    'log',
+    'popargs',
+    'process',
+    'quickstart',
+    'request',
+    'response',
+    'server',
+    'serving',
+    'session',
+    'thread_data',
+    'tools',
+    'tree',
+    'url',
+    'wsgi',
+    'wsgi_app',
+]

@@ -1,0 +1,32 @@
+"""The ContextVar of the current exchange; nothing else is global.
+
+Whoever needs "the current request" reads it here. Outside a request `current()` gives a placeholder whose
+`app` is None, made once per context so that what one thread writes on it no other thread sees.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    from .core.pipeline import Exchange
+
+__all__ = ['current', 'exchange_var', 'outside_factory']
+
+exchange_var: ContextVar[Exchange | None] = ContextVar('cpadapter.exchange', default=None)
+_outside_var: ContextVar[Exchange | None] = ContextVar('cpadapter.outside', default=None)
+
+# Set once by core.pipeline when it is imported: this file stands below core and may not import it.
+outside_factory: list[Callable[[], Any]] = []
+
+
+def current() -> Exchange:
+    """Give the exchange being served in this context, or this context's placeholder (its `app` is None)."""
+    exchange = exchange_var.get()
+    if exchange is None:
+        exchange = _outside_var.get()
+        if exchange is None:
+            exchange = outside_factory[0]()
+            _outside_var.set(exchange)
+    return exchange

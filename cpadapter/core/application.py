@@ -1,0 +1,388 @@
+"""Application: one object tree with its config, and the cache of plans compiled for its page handlers.
+
+`open` turns a request head into an Exchange with a plan; running it is the pipeline's, sending the gateways'.
+The instance is itself the callable that every server wants, WSGI or ASGI by how it is called.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..changes import changed, changes
+from ..context import current, exchange_var
+from ..errors import HTTPError, NotFound
+from ..extension.dispatch import is_plain
+from ..extension.namespaces import NamespaceSet, WatchedDict
+from ..gateways.callable import DualCallable
+from ..gateways.wsgi import serve_wsgi
+from .config import AppConfig, unknown_key_message
+from .log import LogManager
+from .pipeline import Exchange
+from .plan import Plan, compile_plan, handler_key, merge_confs
+from .request import Request
+from .response import Response
+from .wsgiapp import CPWSGIApp
+
+if TYPE_CHECKING:
+    from ..protocol.messages import RequestHead
+    from .config import Source
+    from .site import Site
+
+__all__ = ['Application']
+
+MAX_PLANS = 4096
+
+
+class Application(DualCallable):
+    """An object tree, with config, that answers `app(environ, start_response)` and `app(scope, receive, send)`.
+
+    root: the tree's root: an instance, class, module or function; None where a dispatcher needs no tree.
+    script_name: the prefix of its URLs, '' for none, without trailing slash; None takes whatever the server or the
+        application outside of this one mounted it at.
+    config: sections as a dict of dicts, a file's name, or an open file.
+    site: the Site it belongs to; the default one if not given.
+    """
+
+    root: Any = None
+    config: Any = {}
+    namespaces: NamespaceSet = NamespaceSet()
+    toolboxes: Any = {}
+    log: Any = None
+    wsgiapp: Any = None
+    request_class: Any = Request
+    response_class: Any = Response
+    relative_urls: Any = False
+
+    plain_request_init = Request.__init__
+    publishes = False
+
+    def __init__(
+        self, root: Any, script_name: str | None = '', config: Source | None = None, *, site: Site | None = None
+    ) -> None:
+        from .site import Site
+
+        self.site = site if site is not None else Site.default()
+        self.root = root
+        self.script_name = script_name
+        self.config = AppConfig(type(self).config)
+        self.config.on_file = self.site.note_file
+        self.log = LogManager(id(self), self.site.log.logger_root)
+        self.wsgiapp = CPWSGIApp(self)
+        self.toolboxes: WatchedDict[str, Any] = WatchedDict({'tools': self.site.tools, **type(self).toolboxes})
+        self.namespaces = type(self).namespaces.copy()
+        self.namespaces['log'] = self._set_log
+        self.namespaces['wsgi'] = self.wsgiapp.namespace_handler
+        self._plans: dict[Any, Plan] = {}
+        self._stamp = -1
+        self._reported: set[str] = set()
+        self.sections: dict[str, Any] | None = None
+        self.root_section: Any = None
+        self.serves_icon = False
+        if config:
+            self.merge(config)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name in _COMPILED_IN:
+            changed()
+
+    def __repr__(self) -> str:
+        cls = type(self)
+        return f'{cls.__module__}.{cls.__name__}({self.root!r}, {self._script_name!r})'
+
+    @property
+    def script_name(self) -> Any:
+        """The prefix of this application's URLs, without trailing slash.
+
+        Of an application made with None: what is mounted outside of it, while it serves a request; None otherwise.
+        """
+        if self._script_name is not None:
+            return self._script_name
+        exchange = current()
+        return exchange.script_name if exchange.app is self else None
+
+    @script_name.setter
+    def script_name(self, value: str | None) -> None:
+        if value:
+            value = value.rstrip('/')
+            if value and value[0] != '/':
+                value = '/' + value
+        self._script_name = value
+
+    def _set_log(self, name: str, value: Any) -> None:
+        if not hasattr(type(self.log), name) and not hasattr(self.log, name):
+            self.report_unknown(f'log.{name}', value, [f'log.{n}' for n in dir(self.log) if n[:1] != '_'])
+        setattr(self.log, name, value)
+
+    def merge(self, config: Source) -> None:
+        """Merge sections into this application's config; the namespaces see what is new in section '/'."""
+        self.namespaces(self.config.merge(config))
+
+    def find_config(self, path: str, key: str, default: Any = None) -> Any:
+        """Give the value of `key` in the section nearest to `path`, or `default`."""
+        return self.config.find(path, key, default)
+
+    def merged_config(self, confs: Iterable[tuple[int, Any]]) -> dict[str, Any]:
+        """Merge global config with the dicts a dispatcher met on its path, in order, into a new flat dict."""
+        return merge_confs(self.site.config, confs, self.config)
+
+    def wsgi(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        """Serve a WSGI request, through the middleware of `wsgiapp` if there is any."""
+        wsgiapp = self.wsgiapp
+        if type(wsgiapp) is CPWSGIApp and not wsgiapp.pipeline and wsgiapp.response_class is None:
+            return serve_wsgi(self, environ, start_response)
+        return wsgiapp(environ, start_response)  # type: ignore[no-any-return]
+
+    def offload(self, call: Any) -> Any:
+        """Call a plain callable in the thread pool; to be awaited."""
+        from ..gateways.bridge import offload
+
+        return offload(self.site.handler_pool(), call)
+
+    # -- opening
+
+    def open(self, head: RequestHead, request: Request | None = None) -> Exchange:
+        """Find the page handler for `head` and give its Exchange, which is then the current one.
+
+        Where this application is served alone, its script_name may stand in what is mounted outside, in the path,
+        or across both; a path outside of it is not found.
+        """
+        own = self._script_name
+        if not own:
+            return self.open_at(head, head.outer, head.path, request)
+        whole = head.outer + head.path
+        size = len(own)
+        if whole.startswith(own) and (len(whole) == size or whole[size] == '/'):
+            return self.open_at(head, own, whole[size:] or '/', request)
+        if head.path.startswith(own) and (len(head.path) == size or head.path[size] == '/'):
+            return self.open_at(head, head.outer + own, head.path[size:] or '/', request)
+        exchange = self.open_at(head, head.outer + own, head.path, request, NotFound(head.outer + head.path))
+        return exchange
+
+    def open_at(
+        self,
+        head: RequestHead,
+        script_name: str,
+        path_info: str,
+        request: Request | None = None,
+        fault: Exception | None = None,
+    ) -> Exchange:
+        """Open at a known place: script_name without trailing slash, path_info below it, starting with '/'."""
+        if self._stamp != changes.count:
+            self._refresh()
+        exchange = Exchange(self, head)
+        exchange.site = self.site
+        exchange.script_name = script_name
+        exchange.path_info = path_info
+        exchange_var.set(exchange)
+        if request is not None:
+            exchange.adopt(request)
+        if self.publishes:
+            exchange.publish_start()
+        try:
+            if fault is not None:
+                raise fault
+            if head.fault is not None:
+                raise HTTPError(*head.fault)
+            if self._plain:
+                self._dispatcher.open(exchange, path_info)
+            else:
+                request = exchange.request
+                request.get_resource(path_info)
+                if exchange.plan is not None:
+                    return exchange
+            handler = exchange.handler
+            confs = exchange.confs
+            if confs:
+                key = (
+                    handler_key(handler),
+                    exchange.is_index,
+                    path_info[-1:] == '/',
+                    *[id(conf) for _, conf in confs],
+                )
+                plan = self._plans.get(key)
+                if plan is None or not plan.keep[1].is_fresh():
+                    plan = self._compile(key, handler, confs, exchange.is_index, path_info)
+            else:
+                key = (handler_key(handler), exchange.is_index, path_info[-1:] == '/')
+                plan = self._plans.get(key)
+                if plan is None:
+                    plan = self._compile(key, handler, confs, exchange.is_index, path_info)
+            exchange.plan = plan
+            made = exchange._request
+            if made is not None:
+                self._catch_up(exchange, made)
+        except Exception as exc:
+            exchange.fault = exc
+            exchange.handler = None
+            exchange.plan = self._fault_plan(exchange.confs)
+            if exchange._request is not None:
+                self._catch_up(exchange, exchange._request)
+        return exchange
+
+    def _catch_up(self, exchange: Exchange, request: Any) -> None:
+        """Bring a request that was made before its plan up to the plan; what dispatch put into params stays."""
+        values = request.__dict__
+        for name in ('config', 'toolmaps', 'error_page', 'hooks', 'handler', 'args', 'is_index', 'error_response'):
+            values.pop(name, None)
+        exchange.hooks = None
+        plan = exchange.plan
+        for name, value in plan.request_attrs.items():
+            setattr(request, name, value)
+        if values.get('params'):
+            exchange.path_params = dict(values['params'])
+
+    def dispatch(self, exchange: Exchange, path: str) -> None:
+        """Dispatch by whatever dispatcher config names for `path`, and give the exchange its plan."""
+        dispatcher = self.config.find(path, 'request.dispatch') or self.request_class.dispatch
+        request = exchange.request
+        if is_plain(dispatcher):
+            dispatcher.open(exchange, path)
+            return
+        dispatcher(path)
+        values = request.__dict__
+        config = values.get('config')
+        if config is None:
+            config = self.merged_config(((0, self.root_section),) if self.root_section else ())
+        handler = values.get('handler')
+        # Whatever the dispatcher has set is the page handler; with its own arguments, where it is a PageHandler.
+        inner = getattr(handler, 'callable', None)
+        args = values.get('args', ())
+        kwargs = values.get('kwargs')
+        is_index = exchange.is_index = values.get('is_index')
+        exchange.args = args
+        target = inner if inner is not None else handler
+        exchange.handler = target
+        key = (handler_key(target), is_index, path[-1:] == '/', *[(k, id(v)) for k, v in config.items()])
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = compile_plan(self, target, dict(config), is_index, path[-1:] == '/', _Kept(()))
+            self._keep(key, plan)
+        exchange.plan = plan
+        params = values.get('params')
+        self._catch_up(exchange, request)
+        if params:
+            exchange.path_params = {**params, **(exchange.path_params or {})}
+        if type(handler).__name__ != 'LateParamPageHandler' or kwargs:
+            # Kept as it is: a page handler of the dispatcher's own kind, or with arguments of its own.
+            request.handler = handler
+            request.args = args
+            request.kwargs = kwargs or {}
+
+    def _compile(self, key: Any, handler: Any, confs: Any, is_index: bool | None, path_info: str) -> Plan:
+        merged = merge_confs(self.site.config, confs or (), self.config, path_info)
+        plan = compile_plan(self, handler, merged, is_index, path_info[-1:] == '/', _Kept(confs or ()))
+        self._keep(key, plan)
+        return plan
+
+    def _keep(self, key: Any, plan: Plan) -> None:
+        plans = self._plans
+        if len(plans) >= MAX_PLANS:
+            # Nodes made for each request fill the cache with keys that never come back: start afresh.
+            plans.clear()
+        plans[key] = plan
+
+    def _fault_plan(self, confs: Any) -> Plan:
+        """Give the plan for a request that failed before it had one: global config, '/' and what was walked."""
+        confs = confs or ([(0, self.root_section)] if self.root_section else [])
+        for attempt in (confs, [], None):
+            config = {} if attempt is None else merge_confs(self.site.config, attempt, self.config)
+            try:
+                return compile_plan(self, None, config, None, False, _Kept(()))
+            except Exception as exc:
+                error = exc
+        raise error
+
+    def _refresh(self) -> None:
+        """Forget plans compiled before the last change, and look again at what they rest on."""
+        self.site.engine.ensure_started()
+        stamp = changes.count
+        self._plans.clear()
+        self.sections = {
+            path: section
+            for path, section in self.config.items()
+            if path[:1] == '/' and path != '/' and isinstance(section, Mapping)
+        } or None
+        self.root_section = self.config.get('/')
+        engine = self.site.engine
+        self.publishes = any(map(engine.listens, ('before_request', 'after_request', 'start_thread', 'stop_thread')))
+        self._dispatcher = self.request_class.dispatch
+        self._plain = (
+            is_plain(self._dispatcher)
+            and not any('request.dispatch' in section for section in self.config.values() if hasattr(section, 'get'))
+            and self.request_class.get_resource is Request.get_resource
+        )
+        self.uri_encoding = None
+        if any('request.uri_encoding' in section for section in self.config.values() if hasattr(section, 'get')):
+            self.uri_encoding = self._uri_encoding
+        self._stamp = stamp
+
+    def _uri_encoding(self, path: str) -> str:
+        return str(self.config.find(path, 'request.uri_encoding', 'utf-8'))
+
+    # -- reports
+
+    def report_unknown(self, key: str, value: Any, known: Iterable[str]) -> None:
+        """Write to the error log, once, that a config key is unknown, with the nearest known one."""
+        if key in self._reported:
+            return
+        self._reported.add(key)
+        section = next((path for path, entries in self.config.items() if isinstance(entries, Mapping) and key in entries), None)
+        self.log.error(unknown_key_message(key, value, section, known), 'CONFIG', severity=logging.WARNING)
+
+    def report_unknown_namespaces(self, groups: Mapping[str, Any], known: set[str]) -> None:
+        """Report the namespaces that nobody handles, of keys that stand in this application's paths."""
+        names = {*known, 'hooks', 'request', 'response', 'error_page', 'wsgi', *self.namespaces, *self.site.config.namespaces}
+        for namespace, entries in groups.items():
+            if namespace not in names:
+                for _, value, key in entries:
+                    if any(key in entry for path, entry in self.config.items() if path[:1] == '/'):
+                        self.report_unknown(key, value, sorted(names))
+
+    # -- serving by hand
+
+    def get_serving(self, local: Any, remote: Any, scheme: str, sproto: str) -> tuple[Any, Any]:
+        """Make a request and response and let them be the current ones; `request.run(...)` then does the request."""
+        request = self.request_class(local, remote, scheme, sproto)
+        request.app = self
+        exchange = Exchange(self, None)
+        exchange.site = self.site
+        exchange.adopt(request)
+        exchange_var.set(exchange)
+        for channel in ('acquire_thread', 'before_request'):
+            self.site.engine.publish(channel)
+        return request, exchange.response
+
+    def release_serving(self) -> None:
+        """End the current request: publishes after_request, runs its on_end_request hooks, forgets it."""
+        exchange = exchange_var.get()
+        if exchange is None:
+            return
+        self.site.engine.publish('after_request')
+        request = exchange._request
+        if request is not None:
+            try:
+                request.close()
+            except Exception:
+                self.log.error(traceback=True, severity=logging.ERROR)
+        exchange_var.set(None)
+
+
+class _Kept(tuple):  # type: ignore[type-arg]
+    """The config dicts a plan was merged from, with copies, so that a change made in place is noticed."""
+
+    def __new__(cls, confs: Iterable[tuple[int, Any]]) -> _Kept:
+        return super().__new__(
+            cls, [(conf, None if isinstance(conf, WatchedDict) else dict(conf)) for _, conf in confs]
+        )
+
+    def is_fresh(self) -> bool:
+        for conf, copy in self:
+            if copy is not None and conf != copy:
+                return False
+        return True
+
+
+_COMPILED_IN = frozenset(('request_class', 'response_class', 'toolboxes', 'config', 'root'))

@@ -1,0 +1,697 @@
+"""The one request pipeline: Exchange holds a request in the making, `Exchange.run` does it.
+
+`run` is a coroutine that suspends only where a step of the plan is async, so that a plan of plain functions runs
+to its end by one `send(None)`. What thread or loop drives it, and how the result is sent, is the gateways'
+business: they give a head, and `offload` or `suspend` where the colours differ, and nothing else.
+
+The steps follow one order: on_start_resource, query string, before_request_body, body, before_handler, page
+handler, before_finalize, finalize, on_end_resource; on_end_request when the gateway closes the exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from ..context import outside_factory
+from ..errors import ClientDisconnected, HTTPError, HTTPRedirect, InternalRedirect, NotFound, bare_error, format_exc
+from ..extension.dispatch import mismatch
+from ..extension.hooks import Hook, log_once, run_hooks
+from ..protocol.headers import BadHeaderValue
+from .request import parse_query
+from .response import is_async_body
+
+if TYPE_CHECKING:
+    from ..protocol.messages import RequestHead
+    from ..typing import BodyReader
+    from .application import Application
+    from .plan import Plan
+    from .request import Request
+    from .response import Response
+    from .site import Site
+
+__all__ = ['Exchange', 'Suspend']
+
+FORM = 'application/x-www-form-urlencoded'
+MAX_FORM = 1 << 20
+MAX_FIELDS = 10_000
+MAX_REDIRECTS = 50
+
+
+class Suspend:
+    """Awaited by a pipeline that a thread drives: asks the driver to await something on an event loop for it."""
+
+    __slots__ = ('awaitable',)
+
+    def __init__(self, awaitable: Any) -> None:
+        self.awaitable = awaitable
+
+    def __await__(self) -> Any:
+        return (yield self)
+
+
+class Exchange:
+    """One request and its response in the making; also what `serving` shows.
+
+    head: what the gateway read; None on the placeholder that stands for "no request".
+    status, body and the header methods: the result, once `run` has ended. body is bytes, or an iterable of them.
+    redirect: the InternalRedirect that ended this exchange, if one did: the gateway opens the next one.
+    """
+
+    site: Site
+    plan: Plan = None  # type: ignore[assignment]
+    handler: Any = None
+    args: Any = ()
+    is_index: bool | None = None
+    confs: Any = None
+    form: dict[str, Any] | None = None
+    params: dict[str, Any]
+    path_params: dict[str, Any] | None = None
+    hooks: Any = None
+    fault: Exception | None = None
+    stage: str | None = None
+    status = '200 OK'
+    code = 200
+    body: Any = b''
+    content_type: str | None = None
+    redirect: InternalRedirect | None = None
+    prev: Any = None
+    throws = False
+    disconnected = False
+    streaming = False
+    closed = False
+    on_loop = False
+    offload: Callable[[Callable[[], Any]], Any] | None = None
+    visited: tuple[str, ...] = ()
+    script_name = ''
+    path_info = '/'
+    _request: Any = None
+    _response: Any = None
+    _reader: Any = None
+    _failed_hooks: Any = None
+
+    def __init__(self, app: Application | None, head: RequestHead | None) -> None:
+        self.app: Any = app
+        self.head: Any = head
+        self.params = {}
+
+    # -- what is made when first asked for
+
+    @property
+    def request(self) -> Request:
+        request = self._request
+        if request is None:
+            request_class = self.app.request_class if self.app is not None else self.site.request_class
+            request = request_class()
+            self.adopt(request)
+        return request  # type: ignore[no-any-return]
+
+    @request.setter
+    def request(self, request: Request) -> None:
+        self._request = request
+
+    @request.deleter
+    def request(self) -> None:
+        self._request = None
+
+    def adopt(self, request: Request) -> None:
+        """Make `request` the one of this exchange and give it the attributes that config sets."""
+        self._request = request
+        request._exchange = self
+        request.app = self.app
+        plan = self.plan
+        if plan is not None and plan.request_attrs:
+            for name, value in plan.request_attrs.items():
+                setattr(request, name, value)
+
+    @property
+    def response(self) -> Response:
+        response = self._response
+        if response is None:
+            response_class = self.app.response_class if self.app is not None else self.site.response_class
+            response = self._response = response_class()
+            response._exchange = self
+            plan = self.plan
+            if plan is not None and not plan.simple:
+                self._set_response_attrs(response, plan)
+        return response  # type: ignore[no-any-return]
+
+    @response.setter
+    def response(self, response: Response) -> None:
+        self._response = response
+
+    @response.deleter
+    def response(self) -> None:
+        self._response = None
+
+    def _set_response_attrs(self, response: Response, plan: Plan) -> None:
+        for name, value in plan.response_attrs:
+            setattr(response, name, value)
+        for name, value in plan.response_headers:
+            response.headers[name] = value
+
+    def take_content_type(self) -> str:
+        """Give the Content-Type that a response starts with."""
+        return self.content_type or (self.plan.content_type if self.plan is not None else 'text/html')
+
+    def reader(self) -> BodyReader:
+        """Give the body's reader, bounded by server.max_request_body_size."""
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = self.head.reader()
+            limit = self.site.server.max_request_body_size
+            if limit:
+                reader.limit = limit
+        return reader  # type: ignore[no-any-return]
+
+    # -- running
+
+    async def run(self) -> None:
+        """Do the request. Never raises an Exception; InternalRedirect ends in `redirect`, SystemExit passes."""
+        plan = self.plan
+        try:
+            if plan.overridden:
+                await self._run_overridden(plan)
+            else:
+                await self.respond()
+        except InternalRedirect as exc:
+            self.redirect = exc
+            return
+        except ClientDisconnected:
+            self.disconnected = True
+            self.status, self.code, self.body = '400 Bad Request', 400, b''
+            self._response = None
+            return
+        except Exception as exc:
+            throws = getattr(self._request, 'throws', ())
+            if isinstance(exc, throws):
+                raise
+            self._fall_back(exc)
+        if self.head.method == 'HEAD' and self.body:
+            self._drop_body()
+        log = self.app.log
+        if log.wants_access():
+            try:
+                log.access(self)
+            except Exception:
+                log.error(traceback=True)
+
+    async def respond(self) -> None:
+        """Do the request up to a finalized response, whatever is raised on the way."""
+        plan = self.plan
+        try:
+            try:
+                if self.fault is not None:
+                    raise self.fault
+                if not plan.simple:
+                    self._set_up(plan)
+                if plan.on_start_resource or self.hooks is not None:
+                    await self.run_point('on_start_resource')
+                head = self.head
+                if head.query:
+                    self._take_query(plan)
+                if plan.before_request_body or self.hooks is not None or head.method in plan.methods_with_bodies:
+                    await self._take_body(plan)
+                if plan.before_handler or self.hooks is not None:
+                    await self.run_point('before_handler')
+                await self._handle(plan)
+            except (HTTPRedirect, HTTPError) as exc:
+                await self._answer(exc)
+            except (BadHeaderValue, InternalRedirect) as exc:
+                if isinstance(exc, InternalRedirect):
+                    raise
+                await self._answer(HTTPError(400, str(exc)))
+            finally:
+                if plan.on_end_resource or self.hooks is not None:
+                    await self.run_point('on_end_resource')
+        except (InternalRedirect, ClientDisconnected):
+            raise
+        except (HTTPRedirect, HTTPError) as exc:
+            # From an on_end_resource hook: honoured as everywhere else.
+            await self._answer(exc, hooks=False)
+        except Exception as exc:
+            request = self.request
+            if isinstance(exc, request.throws) or request.throw_errors or self.throws:
+                raise
+            if plan.overridden and 'handle_error' in plan.overridden:
+                request.handle_error()
+            else:
+                await self.handle_error(exc)
+
+    def _set_up(self, plan: Plan) -> None:
+        """Do what config asks for at each request: attributes, tools with a `_setup` of their own, namespaces."""
+        request = self.request
+        if plan.response_attrs or plan.response_headers:
+            response = self._response
+            if response is None:
+                response = self.response
+            else:
+                self._set_response_attrs(response, plan)
+        for setup in plan.setups:
+            setup(request)
+
+    def _take_query(self, plan: Plan) -> None:
+        request = self._request
+        if request is not None:
+            request.process_query_string()
+            return
+        parsed = parse_query(self.head.query, plan.query_encoding, plan.query_separators)
+        if self.path_params:
+            parsed.update(self.path_params)
+        self.params = parsed
+
+    async def _take_body(self, plan: Plan) -> None:
+        """Run the before_request_body hooks, then read the body where its method and config say so."""
+        head = self.head
+        request = self._request
+        if request is None:
+            process = plan.process_request_body and head.method in plan.methods_with_bodies
+        else:
+            if head.method not in request.methods_with_bodies:
+                request.process_request_body = False
+            process = request.process_request_body
+        self.stage = 'before_request_body'
+        if plan.before_request_body or self.hooks is not None:
+            if request is None and not process:
+                request = self.request
+                request.process_request_body = False
+            await self.run_point('before_request_body')
+            request = self._request
+            if request is not None:
+                process = request.process_request_body
+        if not process:
+            return
+        length = self._checked_length()
+        if (
+            (request is None or 'body' not in request.__dict__)
+            and not plan.body_attrs
+            and length is not None
+            and length <= MAX_FORM
+            and head.get('content-type') == FORM
+        ):
+            from .body import aread_form_fast, merge_params, read_form_fast
+
+            reader = self.reader()
+            if self.on_loop or self.offload is not None or getattr(reader, 'suspends', False):
+                form = await aread_form_fast(reader, length, None, MAX_FIELDS)
+            else:
+                form = read_form_fast(reader, length, None, MAX_FIELDS)
+            self.form = form
+            if form:
+                params = request.params if request is not None else self.params
+                if params:
+                    merge_params(params, form, self.path_params or ())
+                else:
+                    params.update(form)
+        else:
+            request = self.request
+            body = request.body
+            if not hasattr(body, 'aprocess'):
+                return  # a hook put something else in its place
+            body.request_params = request.params
+            body.protected_params = self.path_params or ()
+            body.length_required = head.version < (2, 0)
+            await body.aprocess(self.offload)
+
+    def _checked_length(self) -> int | None:
+        """Give the declared length of the body, None if it comes in chunks; raises HTTPError(411), (400), (413)."""
+        head = self.head
+        text = head.get('content-length')
+        if head.get('transfer-encoding') is not None:
+            return None
+        if text is None:
+            if head.version >= (2, 0):
+                return None
+            raise HTTPError(411, 'Client must specify Content-Length')
+        # SPEC: RFC 9110 8.6: digits only; a list of equal lengths is one length sent twice.
+        if not (text.isascii() and text.isdigit()):
+            raise HTTPError(400, 'Malformed Content-Length Header.')
+        if len(text) > 19:
+            raise HTTPError(413)
+        length = int(text)
+        limit = self.site.server.max_request_body_size
+        if limit and length > limit:
+            raise HTTPError(413, 'The entity sent with the request exceeds the maximum allowed bytes.')
+        return length
+
+    async def _handle(self, plan: Plan) -> None:
+        """Call the page handler, filter what it gives, and finalize."""
+        self.stage = 'handler'
+        request = self._request
+        if plan.prepares:
+            for prepare in plan.prepares:
+                prepare(self)
+        if request is not None and not request.__dict__.keys().isdisjoint(('handler', 'args', 'kwargs')):
+            handler = request.handler
+            if handler is None or (handler is not None and not handler and not callable(handler)):
+                # A hook has set the body already.
+                return await self._finalize()
+            value = handler()
+        else:
+            handler = self.handler
+            if handler is None:
+                raise NotFound()
+            params = self.params if request is None else request.params
+            try:
+                value = handler(*self.args, **params) if self.args or params else handler()
+            except TypeError as exc:
+                if isinstance(handler, Exception):
+                    raise handler from None
+                error = mismatch(handler, self.args, params, exc)
+                if error is None:
+                    raise
+                raise error from exc
+        kind = type(value)
+        if kind is not str and kind is not bytes:
+            if kind is CoroutineType or hasattr(value, '__await__'):
+                value = await value if self.on_loop else await Suspend(value)
+            if is_async_body(value) and not (self._response is not None and self._response.stream):
+                value = await (self._collect(value) if self.on_loop else Suspend(self._collect(value)))
+        for result_filter in plan.filters:
+            value = result_filter(value, self)
+        if (
+            self._response is None
+            and type(value) is bytes
+            and plan.simple
+            and not plan.before_finalize
+            and self.hooks is None
+        ):
+            # Nobody has looked at the response: its head is known.
+            self.body = value
+            return None
+        self.response.body = value
+        return await self._finalize()
+
+    async def _collect(self, body: Any) -> list[Any]:
+        return [chunk async for chunk in body]
+
+    async def _finalize(self) -> None:
+        if self.plan.before_finalize or self.hooks is not None:
+            await self.run_point('before_finalize')
+        self._take_result()
+
+    def _take_result(self) -> None:
+        """Finalize the response and take its status line and body."""
+        response = self.response
+        response.finalize()
+        self.status = response.status
+        self.code = response._code
+        body = response._body
+        self.streaming = response.stream
+        if type(body) is list and len(body) <= 1 and not response.stream:
+            body = body[0] if body else b''
+        self.body = body
+
+    async def run_point(self, point: str) -> None:
+        """Run the hooks of a point: the plan's, or the request's own if it has changed them."""
+        self.stage = point
+        if self.hooks is not None:
+            hooks = self.hooks.get(point)
+            if not hooks:
+                return
+            hooks = sorted(hooks)
+        else:
+            hooks = getattr(self.plan, point)
+        ran: list[Hook] = []
+        try:
+            await run_hooks(hooks, self.offload if self.on_loop else None, ran)
+        except Exception:
+            if point == 'before_finalize':
+                self._failed_hooks = ran
+            raise
+
+    # -- errors
+
+    async def _answer(self, exc: HTTPError | HTTPRedirect, hooks: bool = True) -> None:
+        """Make the response to an HTTPError or HTTPRedirect; before_finalize hooks that ran already stay out."""
+        plan = self.plan
+        for _ in range(3):
+            self.request  # noqa: B018  the error page reads it
+            response = self.response
+            self._close_body(response._body)
+            response.stream = False
+            exc.set_response()
+            try:
+                if hooks and (plan.before_finalize or self.hooks is not None):
+                    self.stage = 'before_finalize (HTTPError)'
+                    failed = self._failed_hooks
+                    if failed is None:
+                        await self.run_point('before_finalize')
+                    else:
+                        source = self.hooks['before_finalize'] if self.hooks is not None else plan.before_finalize
+                        await run_hooks([hook for hook in sorted(source) if hook not in failed])
+                self._take_result()
+                return
+            except (HTTPRedirect, HTTPError) as again:
+                exc = again
+                hooks = False
+        raise exc
+
+    async def handle_error(self, exc: BaseException | None = None) -> None:
+        """Make the response to an unanticipated exception, which is being handled."""
+        plan = self.plan
+        request = self.request
+        try:
+            if plan.before_error_response or self.hooks is not None:
+                offload, self.offload = self.offload, None  # hooks here read sys.exc_info()
+                try:
+                    await self.run_point('before_error_response')
+                finally:
+                    self.offload = offload
+            response = self.response
+            self._close_body(response._body)
+            response.stream = False
+            respond = request.error_response or HTTPError(500).set_response
+            result = respond()
+            if hasattr(result, '__await__'):
+                await result if self.on_loop else await Suspend(result)
+            if plan.after_error_response or self.hooks is not None:
+                await self.run_point('after_error_response')
+            self._take_result()
+        except HTTPRedirect as redirect:
+            redirect.set_response()
+            self._take_result()
+
+    def _fall_back(self, exc: BaseException) -> None:
+        """Answer with the bare error, when making the proper response failed or errors are to be thrown."""
+        log_once(exc)
+        show = self._request.show_tracebacks if self._request is not None else self.show_tracebacks()
+        text = format_exc() if show else None
+        status, headers, body = bare_error(text)
+        self.status = status.decode('latin-1')
+        self.code = 500
+        self.body = b''.join(body)
+        self.streaming = False
+        response = self.response
+        response.status = self.status
+        response.output_status = status
+        response._body = [self.body]
+        response.header_list = list(headers)
+
+    def show_tracebacks(self) -> bool:
+        """Say whether error pages of this request show tracebacks, by its plan or else by global config."""
+        if self.plan is not None:
+            attrs = self.plan.request_attrs
+            if 'show_tracebacks' in attrs:
+                return bool(attrs['show_tracebacks'])
+            return bool(self.plan.request_class.show_tracebacks)
+        return bool(self.site.config.get('request.show_tracebacks', True))
+
+    async def fail(self, exc: BaseException) -> None:
+        """Answer anew, with an error page, because a streamed body raised before its first chunk."""
+        self.streaming = False
+        try:
+            if isinstance(exc, (HTTPError, HTTPRedirect)):
+                await self._answer(exc, hooks=False)
+            else:
+                self.response.headers.pop('Content-Length', None)
+                await self.handle_error(exc)
+        except Exception as error:
+            self._fall_back(error)
+        if self.head.method == 'HEAD':
+            self._drop_body()
+
+    async def _run_overridden(self, plan: Plan) -> None:
+        """Run with a Request subclass that overrides steps: its methods are called where the steps stand."""
+        request = self.request
+        if 'process_headers' in plan.overridden and self.fault is None:
+            try:
+                request.process_headers()
+            except Exception as exc:
+                self.fault = exc
+        if 'respond' in plan.overridden:
+            request.respond(self.path_info)
+        else:
+            await self.respond()
+
+    # -- the result
+
+    def text_headers(self) -> list[tuple[str, str]]:
+        response = self._response
+        body = self.body
+        if response is None:
+            if self.disconnected:
+                return [('Content-Length', '0')]
+            return [
+                ('Content-Type', self.content_type or self.plan.content_type),
+                ('Content-Length', str(self._length if self.dropped else len(body))),
+            ]
+        headers: list[tuple[str, str]] = response.text_headers()
+        return headers
+
+    def byte_headers(self) -> list[tuple[bytes, bytes]]:
+        response = self._response
+        if response is None and not self.disconnected:
+            length = self._length if self.dropped else len(self.body)
+            return [
+                (b'content-type', (self.content_type or self.plan.content_type).encode('latin-1')),
+                (b'content-length', b'%d' % length),
+            ]
+        return [(name.lower().encode('latin-1'), value.encode('latin-1')) for name, value in self.text_headers()]
+
+    dropped = False
+    _length = 0
+
+    def _drop_body(self) -> None:
+        """Keep the head, drop the body: HEAD. The body is closed, its length stays told."""
+        if type(self.body) is bytes:
+            self._length = len(self.body)
+        else:
+            self._close_body(self.body)
+        self.dropped = True
+        self.body = b''
+        self.streaming = False
+
+    def _close_body(self, body: Any) -> None:
+        close = getattr(body, 'close', None)
+        if close is None:
+            return
+        try:
+            close()
+        except Exception as exc:
+            log_once(exc)
+
+    @property
+    def needs_close(self) -> bool:
+        """Whether something is left to be done after the body was sent."""
+        plan = self.plan
+        return bool(
+            plan.on_end_request
+            or self.hooks is not None
+            or type(self.body) is not bytes
+            or self.app.publishes
+            or plan.request_class.__dict__.get('close')
+        )
+
+    # -- the end
+
+    async def finish(self) -> None:
+        """Close the body, then run the on_end_request hooks: once, in the request's context, whatever happened."""
+        if self.closed:
+            return
+        self.closed = True
+        body = self.body
+        if type(body) is not bytes:
+            self.body = b''
+            if hasattr(body, 'aclose') and not hasattr(body, 'close'):
+                try:
+                    await (body.aclose() if self.on_loop else Suspend(body.aclose()))
+                except Exception as exc:
+                    log_once(exc)
+            else:
+                self._close_body(body)
+        if self.app.publishes:
+            self._publish('after_request')
+        request = self._request
+        if request is not None and 'close' in type(request).__dict__:
+            try:
+                request.close()
+            except Exception as exc:
+                log_once(exc)
+        else:
+            await self.finish_request()
+        if self.redirect is None:
+            # Request and exchange refer to each other: cut here, so that both go when the last user lets go.
+            self._request = None
+            self._response = None
+
+    async def finish_request(self) -> None:
+        request = self._request
+        if request is not None:
+            if request.closed:
+                return
+            request.closed = True
+        if self.plan is not None and (self.plan.on_end_request or self.hooks is not None):
+            try:
+                await self.run_point('on_end_request')
+            except Exception as exc:
+                log_once(exc)
+        self.stage = 'close'
+
+    def close_fast(self) -> None:
+        """End an exchange that has nothing left to do."""
+        self.closed = True
+        request = self._request
+        if request is not None:
+            request.closed = True
+            self._request = None
+        self._response = None
+
+    def publish_start(self) -> None:
+        """Tell the engine's listeners that a request begins."""
+        self._publish('acquire_thread')
+        self._publish('before_request')
+
+    def _publish(self, channel: str) -> None:
+        try:
+            self.site.engine.publish(channel)
+        except Exception as exc:
+            log_once(exc)
+
+
+    # -- for gateways
+
+    suspend = Suspend
+
+    def log_error(self, exc: BaseException) -> None:
+        """Write an error of the streamed body to the error log, unless it is there already."""
+        if not isinstance(exc, ClientDisconnected):
+            log_once(exc)
+
+    def follow(self) -> Exchange:
+        """Open the exchange that an InternalRedirect leads to; this one must be finished."""
+        redirect = self.redirect
+        assert redirect is not None  # the gateway has looked
+        query = self.head.query
+        visited = (*self.visited, self.script_name + self.path_info + (f'?{query}' if query else ''))
+        target = self.script_name + redirect.path + (f'?{redirect.query_string}' if redirect.query_string else '')
+        recursive = self.app.wsgiapp.config.get('InternalRedirector', {}).get('recursive', False)
+        fault: Exception | None = None
+        if (not recursive and target in visited) or len(visited) > MAX_REDIRECTS:
+            fault = RuntimeError(f'InternalRedirector visited the same URL twice: {target!r}')
+        head = self.head.redirected(redirect.path, redirect.query_string)
+        exchange: Exchange = self.app.open_at(head, self.script_name, redirect.path, None, fault)
+        exchange.visited = visited
+        exchange.prev = redirect.request
+        exchange.throws = fault is not None
+        self._request = self._response = None
+        return exchange
+
+
+class OutsideExchange(Exchange):
+    """What `request` and `response` show outside of requests: defaults, and `app` is None."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(None, None)
+        self.site = site
+
+
+def _outside() -> OutsideExchange:
+    from .site import Site
+
+    return OutsideExchange(Site.default())
+
+
+outside_factory.append(_outside)
+

@@ -1,0 +1,445 @@
+"""Plans: what config, tools and hooks say about one page handler, worked out once and replayed by each request.
+
+`compile_plan` merges config, splits it by namespace, asks each tool what it contributes and sorts the hooks. A
+Plan is frozen; what a request changes, it changes on its own copy. Neither knows an exchange: the pipeline does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CherryPyException
+from ..extension.hooks import HOOKPOINTS, Hook, HookMap, is_async_callable
+from ..extension.tools import UnknownSetting, compiles
+from .config import nearest
+
+if TYPE_CHECKING:
+    from .application import Application
+
+__all__ = ['ConfigError', 'FilterHook', 'Plan', 'PlanBuilder', 'compile_plan', 'handler_key', 'merge_confs']
+
+# What a subclass of Request may override; the pipeline then calls the method where it stands.
+LIFECYCLE = ('process_headers', 'get_resource', 'process_query_string', 'respond', 'handle_error')
+
+
+class ConfigError(CherryPyException):
+    """A config entry that cannot be applied; the message names key, value and the nearest known name."""
+
+
+def merge_confs(
+    site_config: dict[str, Any], confs: Iterable[tuple[int, Any]], sections: Any, path_info: str = ''
+) -> dict[str, Any]:
+    """Merge global config and the dicts met on the path, later ones winning, into a new flat dict.
+
+    confs: (number of path segments that led to it, dict) pairs.
+    `tools.staticdir.section` is set to the path of the section or node that named `tools.staticdir.dir` last.
+    """
+    merged = dict(site_config)
+    for key in [key for key in merged if key[:1] == '/']:
+        del merged[key]
+    for depth, conf in confs:
+        merged.update(conf)
+        if 'tools.staticdir.dir' in conf:
+            section = next((path for path, section in sections.items() if section is conf), None)
+            if section is None:
+                section = '/' + '/'.join([name for name in path_info.split('/') if name][:depth])
+            merged['tools.staticdir.section'] = section
+    return merged
+
+
+class PlanBuilder:
+    """Collects what tools contribute while a plan is compiled; tools see this and nothing of core.
+
+    is_index, path_has_slash: how the handler was reached; a tool that these make idle contributes nothing.
+    """
+
+    def __init__(self, is_index: bool | None, path_has_slash: bool) -> None:
+        self.is_index = is_index
+        self.path_has_slash = path_has_slash
+        self.hooks: dict[str, list[Hook]] = {point: [] for point in HOOKPOINTS}
+        self.error_response: Any = None
+
+    def attach(
+        self,
+        point: str,
+        callback: Any,
+        failsafe: bool | None = None,
+        priority: float | None = None,
+        **kwargs: Any,
+    ) -> Hook:
+        """Attach a hook; ConfigError names the nearest point if there is no such one."""
+        hook = Hook(callback, failsafe, priority, **kwargs)
+        self.attach_hook(point, hook)
+        return hook
+
+    def attach_hook(self, point: str, hook: Hook) -> None:
+        hooks = self.hooks.get(point)
+        if hooks is None:
+            near = nearest(point, HOOKPOINTS)
+            raise ConfigError(f'There is no hook point {point!r}' + (f'; did you mean {near!r}?' if near else '.'))
+        hooks.append(hook)
+
+    def add_filter(self, result_filter: Callable[[Any, Any], Any], priority: float) -> None:
+        """Add a filter on the page handler's result; it stands for a hook that wraps the handler at `priority`."""
+        self.hooks['before_handler'].append(FilterHook(result_filter, priority))
+
+
+class FilterHook(Hook):
+    """A result filter in the place of the hook that would wrap the page handler."""
+
+    def __init__(self, result_filter: Any, priority: float) -> None:
+        super().__init__(self.wrap, False, priority)
+        self.filter = result_filter
+        self.non_blocking = True
+        self.is_async = False
+
+    def wrap(self) -> None:
+        """Wrap `request.handler`: what the hook does where it cannot be a filter."""
+        from ..context import current
+
+        exchange = current()
+        request = exchange.request
+        inner = request.handler
+        if inner is None:
+            return
+        prepare = getattr(self.filter, 'prepare', None)
+        if prepare is not None:
+            prepare(exchange)
+        result_filter = self.filter
+
+        def filtered(*args: Any, **kwargs: Any) -> Any:
+            value = inner(*args, **kwargs)
+            if hasattr(value, '__await__'):
+                return _filter_awaited(value, result_filter, exchange)
+            return result_filter(value, exchange)
+
+        request.handler = filtered
+
+
+async def _filter_awaited(value: Any, result_filter: Any, exchange: Any) -> Any:
+    return result_filter(await value, exchange)
+
+
+class Plan:
+    """What every request to one page handler under one config does. Frozen after it was compiled.
+
+    hooks of each point, e.g. `before_handler`: tuples of Hook, sorted.
+    filters: functions (value, exchange) -> value on the page handler's result, innermost first.
+    prepares: what filters want done just before the page handler.
+    setups: tools and namespaces that are set up at each request, as calls that take the request.
+    """
+
+    __slots__ = (
+        'after_error_response',
+        'app',
+        'before_error_response',
+        'before_finalize',
+        'before_handler',
+        'before_request_body',
+        'body_attrs',
+        'config',
+        'content_type',
+        'error_page',
+        'error_response',
+        'filters',
+        'handler_is_async',
+        'is_async',
+        'keep',
+        'methods_with_bodies',
+        'non_blocking',
+        'on_end_request',
+        'on_end_resource',
+        'on_start_resource',
+        'overridden',
+        'prepares',
+        'process_request_body',
+        'query_encoding',
+        'query_separators',
+        'request_attrs',
+        'request_class',
+        'response_attrs',
+        'response_headers',
+        'setups',
+        'simple',
+        'toolmaps',
+    )
+
+    def __init__(self) -> None:
+        self.toolmaps: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def hook_map(self) -> HookMap:
+        """Give a HookMap of this plan's hooks that a request may change."""
+        hooks = HookMap(HOOKPOINTS)
+        for point in HOOKPOINTS:
+            hooks[point] = list(getattr(self, point))
+        return hooks
+
+    def toolmaps_copy(self) -> dict[str, dict[str, dict[str, Any]]]:
+        return {ns: {name: dict(conf) for name, conf in tools.items()} for ns, tools in self.toolmaps.items()}
+
+    def describe(self) -> str:
+        """Say in text what was compiled: hooks by point, filters, attributes, per-request set-ups."""
+        lines = [f'plan ({"async" if self.is_async else "sync"}) for {self.keep[0]!r}']
+        for point in HOOKPOINTS:
+            for hook in getattr(self, point):
+                lines.append(f'  {point} {hook.priority}: {hook.callback!r} {hook.kwargs or ""}'.rstrip())
+        lines.extend(f'  filter: {result_filter!r}' for result_filter in self.filters)
+        lines.extend(f'  request.{name} = {value!r}' for name, value in self.request_attrs.items())
+        lines.extend(f'  request.body.{name} = {value!r}' for name, value in self.body_attrs)
+        lines.extend(f'  response.{name} = {value!r}' for name, value in self.response_attrs)
+        lines.extend(f'  response.headers.{name} = {value!r}' for name, value in self.response_headers)
+        lines.extend(f'  error_page.{code} = {value!r}' for code, value in self.error_page.items())
+        lines.extend(f'  at each request: {setup!r}' for setup in self.setups)
+        return '\n'.join(lines)
+
+
+def compile_plan(
+    app: Application, handler: Any, merged: dict[str, Any], is_index: bool | None, path_has_slash: bool, keep: Any = ()
+) -> Plan:
+    """Compile the plan for `handler` under the flat config `merged`.
+
+    keep: objects whose identity the plan's cache key is made of; held so that the key stays theirs.
+    Raises ConfigError for an unknown hook point, tool or setting, naming key, value and the nearest known name.
+    """
+    plan = Plan()
+    plan.app = app
+    plan.keep = (handler, keep)
+    plan.config = merged
+    request_class = plan.request_class = app.request_class
+    builder = PlanBuilder(is_index, path_has_slash)
+    for point, hooks in request_class.hooks.items():
+        builder.hooks.setdefault(point, []).extend(hooks)
+
+    groups: dict[str, list[tuple[str, Any, str]]] = {}
+    for key, value in merged.items():
+        namespace, dot, rest = key.partition('.')
+        if dot:
+            groups.setdefault(namespace, []).append((rest, value, key))
+
+    for rest, value, key in groups.get('hooks', ()):
+        _add_hook(builder, rest, value, key)
+
+    request_attrs: dict[str, Any] = {}
+    body_attrs: list[tuple[str, Any]] = []
+    for rest, value, key in groups.get('request', ()):
+        if rest[:5] == 'body.':
+            body_attrs.append((rest[5:], value))
+        else:
+            request_attrs[rest] = value
+            if rest not in CONFIG_ONLY and not hasattr(request_class, rest):
+                app.report_unknown(key, value, [f'request.{n}' for n in dir(request_class) if n[:1] != '_'])
+    plan.request_attrs = request_attrs
+    plan.body_attrs = tuple(body_attrs)
+
+    response_attrs: list[tuple[str, Any]] = []
+    response_headers: list[tuple[str, Any]] = []
+    for rest, value, key in groups.get('response', ()):
+        if rest[:8] == 'headers.':
+            response_headers.append((rest[8:], value))
+        else:
+            response_attrs.append((rest, value))
+            if not hasattr(app.response_class, rest):
+                app.report_unknown(key, value, [f'response.{n}' for n in dir(app.response_class) if n[:1] != '_'])
+    plan.response_attrs = tuple(response_attrs)
+    plan.response_headers = tuple(response_headers)
+
+    plan.error_page = dict(getattr(request_class, 'error_page', None) or {})
+    for rest, value, key in groups.get('error_page', ()):
+        plan.error_page[rest if rest == 'default' else _code(rest, key)] = value
+
+    setups: list[Any] = []
+    toolboxes = dict(app.toolboxes)
+    known_namespaces = dict(request_class.namespaces)
+    for namespace in [*known_namespaces, *toolboxes]:
+        box = toolboxes.get(namespace)
+        if box is None:
+            box = known_namespaces[namespace]
+        entries = groups.get(namespace, [])
+        if hasattr(box, 'register') and hasattr(box, 'names'):
+            _add_tools(plan, builder, box, namespace, entries, setups)
+        elif entries or hasattr(box, '__exit__'):
+            setups.append(NamespaceSetup(box, [(rest, value) for rest, value, _ in entries]))
+    plan.setups = tuple(setups)
+    app.report_unknown_namespaces(groups, {*known_namespaces, *toolboxes})
+
+    for point in HOOKPOINTS:
+        setattr(plan, point, tuple(sorted(builder.hooks[point])))
+    plan.before_handler, plan.filters, plan.prepares = _take_filters(plan.before_handler)
+    plan.error_response = builder.error_response
+
+    plan.content_type = 'text/html'
+    setting = request_attrs.get
+    plan.methods_with_bodies = setting('methods_with_bodies', _default(request_class, 'methods_with_bodies'))
+    plan.process_request_body = setting('process_request_body', _default(request_class, 'process_request_body'))
+    plan.query_encoding = setting('query_string_encoding', _default(request_class, 'query_string_encoding'))
+    plan.query_separators = setting('query_string_separators', _default(request_class, 'query_string_separators'))
+    plan.overridden = _overridden(request_class)
+    plan.non_blocking = bool(setting('non_blocking', False))
+    plan.handler_is_async = is_async_callable(handler)
+    # The colour is that of the page handler, or of any hook that runs with it.
+    plan.is_async = plan.handler_is_async or any(
+        hook.is_async for point in HOOKPOINTS for hook in getattr(plan, point)
+    )
+    plan.simple = not (plan.setups or plan.overridden or plan.response_attrs or plan.response_headers) and (
+        request_class.__init__ is app.plain_request_init
+    )
+    return plan
+
+
+# Keys of the request namespace that are read from config alone.
+CONFIG_ONLY = frozenset(('uri_encoding', 'dispatch', 'non_blocking'))
+
+
+def _default(request_class: Any, name: str) -> Any:
+    return getattr(request_class, name)
+
+
+def _overridden(request_class: Any) -> frozenset[str]:
+    """Name the lifecycle methods that a subclass of Request overrides."""
+    base = next(cls for cls in request_class.__mro__ if cls.__module__.endswith('.core.request'))
+    return frozenset(name for name in LIFECYCLE if getattr(request_class, name) is not getattr(base, name))
+
+
+def _code(rest: str, key: str) -> int:
+    try:
+        return int(rest)
+    except ValueError:
+        raise ValueError(f"{key!r}: an error page is named by a status code or 'default', not {rest!r}.") from None
+
+
+def _add_hook(builder: PlanBuilder, rest: str, value: Any, key: str) -> None:
+    point = rest.split('.', 1)[0]
+    if point not in builder.hooks:
+        near = nearest(point, HOOKPOINTS)
+        hint = f' Did you mean {"hooks." + near!r}?' if near else ''
+        raise KeyError(f'{key!r} = {value!r}: there is no hook point {point!r}.{hint}')
+    if isinstance(value, str):
+        from ..unrepr import attributes
+
+        value = attributes(value)
+    builder.attach_hook(point, value if isinstance(value, Hook) else Hook(value))
+
+
+def _add_tools(
+    plan: Plan,
+    builder: PlanBuilder,
+    box: Any,
+    namespace: str,
+    entries: list[tuple[str, Any, str]],
+    setups: list[Any],
+) -> None:
+    """Collect the settings of a toolbox's tools and compile those that are on, in order of first appearance."""
+    settings: dict[str, dict[str, Any]] = {}
+    keys: dict[tuple[str, str], str] = {}
+    for rest, value, key in entries:
+        name, dot, arg = rest.partition('.')
+        if not dot:
+            raise ValueError(
+                f'{key!r} = {value!r}: a tool is switched by {key + ".on"!r}, and set by {key + ".<setting>"!r}.'
+            )
+        settings.setdefault(name, {})[arg] = value
+        keys[name, arg] = key
+    plan.toolmaps[namespace] = settings
+    dynamic = any(
+        conf.get('on') and getattr(box, name, None) is not None and not compiles(getattr(box, name))
+        for name, conf in settings.items()
+    )
+    for name, conf in settings.items():
+        tool = getattr(box, name, None)
+        if not conf.get('on'):
+            if tool is None:
+                plan.app.report_unknown(f'{namespace}.{name}', conf, [f'{namespace}.{n}' for n in box.names()])
+            continue
+        if tool is None:
+            near = nearest(name, box.names())
+            hint = f' Did you mean {namespace + "." + near!r}?' if near else ''
+            raise AttributeError(
+                f"{type(box).__name__!r} object has no attribute {name!r}: {keys[name, 'on']!r} is on.{hint}"
+            )
+        if not compiles(tool):
+            setups.append(ToolSetup(box, name))
+            continue
+        own = {key: value for key, value in conf.items() if key != 'on'}
+        if not dynamic:
+            try:
+                tool.compile(builder, own)
+            except UnknownSetting as exc:
+                near = nearest(exc.key, exc.accepted)
+                hint = f' Did you mean {near!r}?' if near else ''
+                raise TypeError(
+                    f'{keys[name, exc.key]!r} = {conf[exc.key]!r}: the {name!r} tool has no setting {exc.key!r}; '
+                    f'it takes: {", ".join(sorted(exc.accepted)) or "none"}.{hint}'
+                ) from exc
+            continue
+        # A tool of the older kind is set up at each request: so are its neighbours, to keep their order.
+        setups.append(ToolSetup(box, name))
+
+
+class NamespaceSetup:
+    """Applies a custom config namespace to each request: a callable (key, value), or a context manager of one."""
+
+    def __init__(self, handler: Any, entries: list[tuple[str, Any]]) -> None:
+        self.handler = handler
+        self.entries = entries
+
+    def __call__(self, request: Any) -> None:
+        handler = self.handler
+        if not hasattr(handler, '__exit__'):
+            for key, value in self.entries:
+                handler(key, value)
+            return
+        with handler as handle:
+            for key, value in self.entries:
+                handle(key, value)
+
+    def __repr__(self) -> str:
+        return f'namespace {self.handler!r} {self.entries!r}'
+
+
+class ToolSetup:
+    """Calls the `_setup` of a tool at each request."""
+
+    def __init__(self, box: Any, name: str) -> None:
+        self.box = box
+        self.name = name
+
+    def __call__(self, request: Any) -> None:
+        getattr(self.box, self.name)._setup()
+
+    def __repr__(self) -> str:
+        return f'tool {self.box.namespace}.{self.name}'
+
+
+def _take_filters(hooks: tuple[Hook, ...]) -> tuple[tuple[Hook, ...], tuple[Any, ...], tuple[Any, ...]]:
+    """Take the filters off the end of the before_handler hooks: those that nothing wraps afterwards.
+
+    Neutral hooks, which neither read nor replace the page handler, may stand between them.
+    """
+    rest: list[Hook] = []
+    filters: list[Any] = []
+    taking = True
+    for hook in reversed(hooks):
+        if taking and isinstance(hook, FilterHook):
+            filters.append(hook.filter)
+            continue
+        if not getattr(hook.callback, 'neutral', False):
+            taking = False
+        rest.append(hook)
+    filters.reverse()
+    rest.reverse()
+    prepares = tuple(f.prepare for f in filters if getattr(f, 'prepare', None) is not None)
+    return tuple(rest), tuple(filters), prepares
+
+
+def handler_key(handler: Any) -> Any:
+    """Give what a page handler is known by for long: the function of a method, the class of a callable object.
+
+    What is made anew for each request, a method or a node of `_cp_dispatch`, so shares one plan.
+    """
+    if type(handler) is MethodType:
+        return handler.__func__
+    if hasattr(handler, '__code__') or not hasattr(type(handler).__call__, '__code__'):
+        return id(handler)
+    return type(handler)

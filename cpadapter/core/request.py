@@ -1,0 +1,318 @@
+"""The request: everything a page handler, a hook or a tool may want to know of what the client asked.
+
+A Request is made when something first asks for it, and each of its attributes likewise: what nobody reads is
+never computed. It reads the exchange it belongs to and the head that came from the gateway. It does not know
+how a request is run; `run` here only keeps the seam by which one can be run from plain values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import HTTPError, HTTPRedirect, InternalRedirect, NotFound
+from ..extension.dispatch import Dispatcher, LateParamPageHandler
+from ..extension.hooks import HOOKPOINTS, HookMap, drive
+from ..extension.namespaces import NamespaceSet
+from ..protocol.headers import HeaderMap, Host, SanitizedHost, decode_TEXT_maybe
+from ..protocol.params import parse_query_string
+
+if TYPE_CHECKING:
+    from http.cookies import SimpleCookie
+
+    from .pipeline import Exchange
+
+__all__ = ['LazyUUID4', 'Request', 'parse_query']
+
+
+class LazyUUID4:
+    """A random UUID made at first use: `str()` gives its text, `.uuid4` the uuid.UUID."""
+
+    __slots__ = ('_uuid4',)
+
+    @property
+    def uuid4(self) -> Any:
+        try:
+            return self._uuid4
+        except AttributeError:
+            from uuid import uuid4
+
+            self._uuid4 = uuid4()
+            return self._uuid4
+
+    def __str__(self) -> str:
+        return str(self.uuid4)
+
+
+def parse_query(query: str, encoding: str, separators: str) -> dict[str, Any]:
+    """Read a query string; HTTPError(404) if its bytes are no text in `encoding`, 400 if it has too many fields."""
+    try:
+        return parse_query_string(query, encoding=encoding, separators=separators)
+    except (UnicodeDecodeError, LookupError) as exc:
+        raise HTTPError(
+            404,
+            'The given query string could not be processed. Query strings for this resource must be encoded '
+            f'with {encoding!r}.',
+        ) from exc
+    except ValueError as exc:
+        raise HTTPError(400, str(exc)) from exc
+
+
+class _Lazy:
+    """An attribute computed from the exchange at first sight and kept in the instance, where it can be replaced.
+
+    default: gives the value seen on the class, and on a request that belongs to no exchange.
+    """
+
+    __slots__ = ('compute', 'default', 'name')
+
+    def __init__(self, compute: Callable[[Any, Any], Any], default: Callable[[], Any]) -> None:
+        self.compute = compute
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, obj: Any, cls: type | None = None) -> Any:
+        if obj is None:
+            return self.default()
+        exchange = obj._exchange
+        value = self.default() if exchange is None or exchange.head is None else self.compute(obj, exchange)
+        obj.__dict__[self.name] = value
+        return value
+
+
+def _no_cookies() -> SimpleCookie:
+    from http.cookies import SimpleCookie
+
+    return SimpleCookie()
+
+
+def _headers(request: Request, exchange: Exchange) -> HeaderMap:
+    headers = HeaderMap()
+    set_raw = dict.__setitem__
+    for name, value in request.header_list:
+        value = value.strip()
+        name = name.title()
+        if name == 'Host':
+            value = SanitizedHost(value)
+        elif '=?' in value:
+            value = decode_TEXT_maybe(value)
+        set_raw(headers, name, value)
+    return headers
+
+
+def _cookie(request: Request, exchange: Exchange) -> SimpleCookie:
+    from ..protocol.cookies import parse_cookies
+
+    return parse_cookies([value for name, value in request.header_list if name.title() == 'Cookie'])
+
+
+def _base(request: Request, exchange: Exchange) -> str:
+    host = exchange.head.get('host')
+    if host:
+        host = str(SanitizedHost(host.strip()))
+    else:
+        local = request.local
+        host = local.name or local.ip
+    return f'{request.scheme}://{host}'
+
+
+def _request_line(request: Request, exchange: Exchange) -> str:
+    head = exchange.head
+    query = f'?{request.query_string}' if request.query_string else ''
+    return f'{request.method} {head.outer}{head.path}{query} {head.native_protocol()}'
+
+
+def _body(request: Request, exchange: Exchange) -> Any:
+    from .body import RequestBody
+
+    body = RequestBody(request.rfile, request.headers, request_params=request.params)
+    form = exchange.form
+    if form is not None:
+        body.params = form
+        body.processed = True
+    plan = exchange.plan
+    if plan is not None:
+        for name, value in plan.body_attrs:
+            setattr(body, name, value)
+    return body
+
+
+def _handler(request: Request, exchange: Exchange) -> Any:
+    if exchange.plan is None:
+        return None
+    handler = exchange.handler
+    if handler is None:
+        return NotFound()
+    if isinstance(handler, (HTTPError, HTTPRedirect)):
+        return handler
+    page = LateParamPageHandler.__new__(LateParamPageHandler)
+    page.callable = handler
+    return page
+
+
+def _hooks(request: Request, exchange: Exchange) -> HookMap:
+    """Copy the plan's hooks: from now on the pipeline reads this copy."""
+    plan = exchange.plan
+    hooks = type(request).hooks.copy() if plan is None else plan.hook_map()
+    exchange.hooks = hooks
+    return hooks
+
+
+def _error_response(request: Request, exchange: Exchange | None) -> Any:
+    plan = exchange.plan if exchange is not None else None
+    if plan is not None and plan.error_response is not None:
+        return plan.error_response
+    return HTTPError(500).set_response
+
+
+def _config(request: Request, exchange: Exchange) -> Any:
+    return None if exchange.plan is None else dict(exchange.plan.config)
+
+
+def _protocol(request: Request, exchange: Exchange) -> tuple[int, int]:
+    # HTTP/2 and later offer all that (1, 1) does; what looks at request.protocol asks for that.
+    return min(exchange.head.version, (1, 1))
+
+
+class Request:
+    """One HTTP request. Any further attribute may be set on it; it lives as long as the request."""
+
+    _exchange: Exchange | None = None
+
+    prev: Any = _Lazy(lambda r, x: x.prev if x.prev is not None else x.head.previous, lambda: None)
+    local: Any = _Lazy(lambda r, x: x.head.local, lambda: Host('127.0.0.1', 80))
+    remote: Any = _Lazy(lambda r, x: x.head.remote, lambda: Host('127.0.0.1', 1111))
+    scheme: Any = _Lazy(lambda r, x: x.head.scheme, lambda: 'http')
+    server_protocol: Any = _Lazy(lambda r, x: x.head.server_protocol, lambda: 'HTTP/1.1')
+    base: Any = _Lazy(_base, str)
+    request_line: Any = _Lazy(_request_line, str)
+    method: Any = _Lazy(lambda r, x: x.head.method, lambda: 'GET')
+    query_string: Any = _Lazy(lambda r, x: x.head.query, str)
+    query_string_encoding: str = 'utf8'
+    query_string_separators: str = '&'
+    protocol: Any = _Lazy(_protocol, lambda: (1, 1))
+    params: Any = _Lazy(lambda r, x: x.params, dict)
+    header_list: Any = _Lazy(lambda r, x: list(x.head.items()), list)
+    headers: Any = _Lazy(_headers, HeaderMap)
+    cookie: Any = _Lazy(_cookie, _no_cookies)
+    rfile: Any = _Lazy(lambda r, x: x.reader(), lambda: None)
+    process_request_body: bool = True
+    methods_with_bodies: Any = ('POST', 'PUT', 'PATCH')
+    body: Any = _Lazy(_body, lambda: None)
+    dispatch: Any = Dispatcher()
+    script_name: Any = _Lazy(lambda r, x: x.script_name, str)
+    path_info: Any = _Lazy(lambda r, x: x.path_info, lambda: '/')
+    login: Any = _Lazy(lambda r, x: x.head.login, lambda: None)
+    app: Any = None
+    handler: Any = _Lazy(_handler, lambda: None)
+    args: Any = _Lazy(lambda r, x: tuple(x.args or ()), tuple)
+    kwargs: Any = _Lazy(lambda r, x: {}, dict)
+    toolmaps: Any = _Lazy(lambda r, x: {} if x.plan is None else x.plan.toolmaps_copy(), dict)
+    config: Any = _Lazy(_config, lambda: None)
+    is_index: Any = _Lazy(lambda r, x: x.is_index, lambda: None)
+    hooks: Any = None  # set below the class: a map of its own for each subclass
+    error_response: Any = _Lazy(_error_response, lambda: HTTPError(500).set_response)
+    error_page: Any = _Lazy(lambda r, x: {} if x.plan is None else dict(x.plan.error_page), dict)
+    show_tracebacks: bool = True
+    show_mismatched_params: bool = True
+    throws: Any = (KeyboardInterrupt, SystemExit, InternalRedirect)
+    throw_errors: bool = False
+    closed: bool = False
+    multithread: Any = _Lazy(lambda r, x: x.head.multithread, lambda: True)
+    multiprocess: Any = _Lazy(lambda r, x: x.head.multiprocess, lambda: False)
+    wsgi_environ: Any = _Lazy(lambda r, x: x.head.environ, dict)
+    scope: Any = _Lazy(lambda r, x: x.head.native if 'asgi' in x.head.native else None, lambda: None)
+    unique_id: Any = _Lazy(lambda r, x: LazyUUID4(), lambda: None)
+    namespaces: Any = None  # set below the class
+    login_groups: Any = None
+
+    def __init__(
+        self, local_host: Any = None, remote_host: Any = None, scheme: str = 'http', server_protocol: str = 'HTTP/1.1'
+    ) -> None:
+        """Make a request from plain values; inside an exchange the pipeline makes it and passes none of them."""
+        if local_host is not None:
+            self.local = local_host
+            self.remote = remote_host
+            self.scheme = scheme
+            self.server_protocol = server_protocol
+            self.unique_id = LazyUUID4()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if 'hooks' not in cls.__dict__:
+            cls.hooks = cls.hooks.copy()
+        cls.hooks.shared = True
+
+    @property
+    def stage(self) -> str | None:
+        """What is being done: a hook point's name, 'run', 'process_headers', 'handler', 'close', ...; None before."""
+        return self._exchange.stage if self._exchange is not None else None
+
+    @stage.setter
+    def stage(self, value: str | None) -> None:
+        if self._exchange is not None:
+            self._exchange.stage = value
+
+    def process_query_string(self) -> None:
+        """Put the fields of the query string into `params`; what the path gave stays."""
+        parsed = parse_query(self.query_string, self.query_string_encoding, self.query_string_separators)
+        exchange = self._exchange
+        if exchange is not None and exchange.path_params:
+            parsed.update(exchange.path_params)
+        self.params.update(parsed)
+
+    def process_headers(self) -> None:
+        """Look at the headers as a whole: raises HTTPError(400) for what the gateway found wrong with them."""
+        fault = self._exchange.head.fault if self._exchange is not None else None
+        if fault is not None:
+            raise HTTPError(*fault)
+
+    def get_resource(self, path: str) -> None:
+        """Dispatch: set `handler`, `config` and `is_index` for `path`."""
+        exchange = self._exchange
+        if exchange is not None and exchange.app is not None:
+            exchange.app.dispatch(exchange, path)
+
+    def respond(self, path_info: str) -> None:
+        """Do the request at `path_info` and finalize the response."""
+        drive(self._exchange.respond())  # type: ignore[union-attr]
+
+    def handle_error(self) -> None:
+        """Make the response to the unanticipated exception that is being handled."""
+        drive(self._exchange.handle_error())  # type: ignore[union-attr]
+
+    def run(
+        self, method: str, path: str, query_string: str | None, req_protocol: str, headers: Any, rfile: Any
+    ) -> Any:
+        """Do a request made of plain values, in the calling thread, and give the finalized response.
+
+        path: decoded, with the script name. headers: (name, value) pairs. rfile: a readable object or None.
+        Meant for tests and adapters of one's own: gateways open an exchange instead.
+        """
+        from ..gateways.plain import PlainHead
+
+        app = self.app
+        head = PlainHead(self, method, path, query_string or '', req_protocol, list(headers), rfile)
+        exchange = app.open(head, request=self)
+        drive(exchange.run())
+        if exchange.redirect is not None:
+            raise exchange.redirect
+        response = exchange.response
+        if response.output_status is None:
+            exchange.materialise()
+        return response
+
+    def close(self) -> None:
+        """Run the on_end_request hooks, once."""
+        if not self.closed and self._exchange is not None:
+            drive(self._exchange.finish_request())
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} {self.method} {self.script_name}{self.path_info}>'
+
+
+Request.hooks = HookMap(HOOKPOINTS)
+Request.hooks.shared = True
+Request.namespaces = NamespaceSet()

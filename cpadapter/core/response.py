@@ -1,0 +1,242 @@
+"""The response: what a page handler, hooks and tools set, and how it becomes a status line, headers and chunks.
+
+A Response is made when something first asks for it; a page that never does costs none. It does not know how the
+gateways send what `finalize` makes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import HTTPError
+from ..protocol.dates import HTTPDate
+from ..protocol.headers import HeaderMap
+from ..protocol.iterators import file_generator
+from ..protocol.status import valid_status
+
+if TYPE_CHECKING:
+    from http.cookies import SimpleCookie
+
+__all__ = ['NO_BODY', 'DefaultText', 'Response', 'ResponseBody', 'is_async_body']
+
+NO_BODY = frozenset((204, 205, 304))
+
+SERVER = 'cpadapter'
+
+
+class DefaultText(str):
+    """A header value that is there to be read or replaced; unless replaced, it is left to the server to send."""
+
+    __slots__ = ()
+
+
+_SERVER = DefaultText(SERVER)
+
+
+def is_async_body(body: Any) -> bool:
+    """Say whether a body gives its chunks to `async for` only."""
+    return hasattr(body, '__aiter__') and not hasattr(body, '__iter__')
+
+
+class ResponseBody:
+    """The `body` attribute: takes bytes, None, files and iterables of bytes; gives an iterable."""
+
+    unicode_err = 'Page handlers MUST return bytes. Use tools.encode if you wish to return unicode.'
+
+    def __get__(self, obj: Response | None, objclass: type | None = None) -> Any:
+        if obj is None:
+            return self
+        return obj._body
+
+    def __set__(self, obj: Response, value: Any) -> None:
+        if type(value) is bytes:
+            obj._body = [value] if value else []
+        elif value is None:
+            obj._body = []
+        elif isinstance(value, str):
+            raise ValueError(self.unicode_err)
+        elif isinstance(value, (bytearray, memoryview)):
+            obj._body = [bytes(value)] if value else []
+        elif isinstance(value, bytes):
+            obj._body = [value] if value else []
+        elif isinstance(value, list):
+            if any(isinstance(item, str) for item in value):
+                raise ValueError(self.unicode_err)
+            obj._body = value
+        elif hasattr(value, 'read') and not hasattr(value, 'aread'):
+            obj._body = file_generator(value)
+        else:
+            obj._body = value
+
+
+class _Made:
+    """An attribute made at first sight and kept in the instance."""
+
+    def __init__(self, make: Any) -> None:
+        self.make = make
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, obj: Any, cls: type | None = None) -> Any:
+        value = self.make(obj)
+        if obj is not None:
+            obj.__dict__[self.name] = value
+        return value
+
+
+def _make_headers(response: Response | None) -> HeaderMap:
+    headers = HeaderMap()
+    set_raw = dict.__setitem__
+    content_type = 'text/html'
+    if response is not None and response._exchange is not None:
+        content_type = response._exchange.take_content_type()
+    set_raw(headers, 'Content-Type', content_type)
+    set_raw(headers, 'Server', _SERVER)
+    set_raw(headers, 'Date', DefaultText(HTTPDate(None if response is None else response.time)))
+    return headers
+
+
+def _make_cookie(response: Response | None) -> SimpleCookie:
+    from http.cookies import SimpleCookie
+
+    return SimpleCookie()
+
+
+class Response:
+    """One HTTP response.
+
+    status: None (200), an int, or text such as '404 Not Found'; after `finalize`, "<code> <reason>".
+    headers: HeaderMap; Server and Date stand in it but are sent only where the application set them itself,
+        since every server adds its own.
+    cookie: http.cookies.SimpleCookie of the cookies to send.
+    body: an iterable of bytes; see ResponseBody for what may be assigned.
+    stream: True sends chunk by chunk and computes no Content-Length.
+    time: seconds since the epoch, when the response was made.
+    """
+
+    status: Any = None
+    stream: bool = False
+    output_status: bytes | None = None
+    headers: Any = _Made(_make_headers)
+    cookie: Any = _Made(_make_cookie)
+    time: Any = _Made(lambda response: time.time())
+    body: Any = ResponseBody()
+    _body: Any = ()
+    _exchange: Any = None
+    _code: int = 200
+
+    def __init__(self) -> None:
+        self._body = []
+
+    @property
+    def header_list(self) -> Any:
+        """List of (bytes, bytes) once finalized; None before. What is appended here is sent."""
+        listed = self.__dict__.get('_header_list')
+        if listed is None:
+            text = self.__dict__.get('_text_headers')
+            if text is None:
+                return None
+            listed = [(name.encode('latin-1'), value.encode('latin-1')) for name, value in text]
+            self.__dict__['_header_list'] = listed
+        return listed
+
+    @header_list.setter
+    def header_list(self, value: Any) -> None:
+        self.__dict__['_header_list'] = value
+
+    def collapse_body(self) -> bytes:
+        """Join the body into one bytes object, keep that as the body and give it. Closes what it has read."""
+        body = self._body
+        if type(body) is list and len(body) <= 1:
+            joined = body[0] if body else b''
+            if type(joined) is bytes:
+                return joined
+        try:
+            chunks = []
+            for chunk in body:
+                if isinstance(chunk, str):
+                    raise ValueError(ResponseBody.unicode_err)
+                chunks.append(chunk)
+            joined = b''.join(chunks)
+        finally:
+            close = getattr(body, 'close', None)
+            if close is not None:
+                close()
+        self._body = [joined] if joined else []
+        return joined
+
+    def _flush_body(self) -> None:
+        """Read the body to its end and discard it, so that whatever produces it finishes."""
+        for _ in self._body:
+            pass
+
+    def finalize(self) -> None:
+        """Make status line and headers of what has been set. May run again after a later change.
+
+        Raises HTTPError(500) for a status that is none, ValueError for control characters in headers.
+        """
+        status = self.status
+        if status is None or status == 200:
+            code, line = 200, '200 OK'
+        else:
+            try:
+                code, reason, _ = valid_status(status)
+            except ValueError as exc:
+                raise HTTPError(500, exc.args[0]) from exc
+            line = f'{code} {reason}'
+        # SPEC: RFC 9112 4: a reason phrase holds no control characters.
+        if not line.isprintable():
+            line = ''.join(char for char in line if char.isprintable())
+        self._code = code
+        self.status = line
+        headers = self.headers
+        if code < 200 or code in NO_BODY:
+            headers.pop('Content-Length', None)
+            if not is_async_body(self._body):
+                if not self.stream:
+                    self._flush_body()
+                close = getattr(self._body, 'close', None)
+                if close is not None:
+                    close()
+            self._body = []
+            self.stream = False
+        elif self.stream:
+            if headers.get('Content-Length', '') is None:
+                headers.pop('Content-Length')
+        elif headers.get('Content-Length') is None:
+            dict.__setitem__(headers, 'Content-Length', str(len(self.collapse_body())))
+        self.__dict__.pop('_header_list', None)
+        out = self.__dict__['_text_headers'] = []
+        for name, value in headers.items():
+            if type(value) is not DefaultText:
+                out.append(headers.output_text(name, value))
+        cookie = self.__dict__.get('cookie')
+        if cookie:
+            for name in sorted(cookie):
+                out.append(('Set-Cookie', headers.encode_text(cookie[name].OutputString())))
+        self.output_status = line.encode('latin-1', 'replace')
+
+    def text_headers(self) -> list[tuple[str, str]]:
+        """Give the finalized headers as latin-1 text; TypeError if something else than bytes was added."""
+        listed = self.__dict__.get('_header_list')
+        if listed is None:
+            text: list[tuple[str, str]] = self.__dict__['_text_headers']
+            return text
+        result = []
+        for name, value in listed:
+            if not isinstance(name, bytes):
+                raise TypeError(f'response.header_list key {name!r} is not a byte string.')
+            if not isinstance(value, bytes):
+                raise TypeError(f'response.header_list value {value!r} is not a byte string.')
+            result.append((name.decode('latin-1'), value.decode('latin-1')))
+        return result
+
+
+def chunks_of(body: Any) -> Iterable[bytes]:
+    """Give a finalized body as an iterable of chunks."""
+    return [body] if isinstance(body, bytes) else body
+
+

@@ -1,0 +1,147 @@
+"""Tree: applications by script_name, and the choice of one for a path, longest first on segment borders.
+
+It opens exchanges on what it chose; a grafted callable, or nobody, is handed over by `Handover`. The applications
+themselves, and how an exchange runs, are not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..changes import changes
+from ..context import current
+from ..extension.namespaces import WatchedDict
+from ..gateways.callable import DualCallable
+from ..gateways.handover import Handover
+from .application import Application
+from .wsgiapp import CPWSGIApp
+
+if TYPE_CHECKING:
+    from ..protocol.messages import RequestHead
+    from .config import Source
+    from .site import Site
+
+__all__ = ['Tree']
+
+
+def _clean(script_name: str) -> str:
+    """Strip the trailing slash, add a missing leading one."""
+    script_name = script_name.rstrip('/')
+    return '/' + script_name if script_name and script_name[0] != '/' else script_name
+
+
+class Tree(DualCallable):
+    """The applications of a site, and the callable that serves them all.
+
+    apps: {script_name: Application or grafted callable}; it may be changed in place.
+    """
+
+    def __init__(self, site: Site | None = None) -> None:
+        from .site import Site
+
+        self.site = site if site is not None else Site.default()
+        self.apps: WatchedDict[str, Any] = WatchedDict()
+        self._stamp = -1
+        self._only: Any = None
+
+    def mount(self, root: Any, script_name: str = '', config: Source | None = None) -> Application:
+        """Mount an object tree, or an Application, and give the Application.
+
+        script_name: where; an Application may be given its own or none. A mount of the same name is replaced.
+        config: merged into the application's.
+        TypeError if script_name is None, ValueError if it differs from the Application's own.
+        """
+        if script_name is None:
+            raise TypeError(
+                "The 'script_name' argument may not be None. Application objects may, however, possess a script_name "
+                'of None (in order to inspect the WSGI environ for SCRIPT_NAME upon each request). You cannot mount '
+                'such Applications on this Tree; you must pass them to a WSGI server interface directly.'
+            )
+        script_name = _clean(script_name)
+        if isinstance(root, Application):
+            app = root
+            if app._script_name is None:
+                raise TypeError(
+                    'An Application with a script_name of None cannot be mounted: graft it, or serve it directly.'
+                )
+            if script_name not in ('', app.script_name):
+                raise ValueError(
+                    'Cannot specify a different script name and pass an Application instance to cherrypy.mount'
+                )
+            script_name = app.script_name
+        else:
+            app = Application(root, script_name, site=self.site)
+            if script_name == '' and root is not None:
+                app.serves_icon = True
+        if config:
+            app.merge(config)
+        self.apps[script_name] = app
+        return app
+
+    def graft(self, wsgi_callable: Any, script_name: str = '') -> None:
+        """Put a WSGI callable at `script_name`; it is called as it is."""
+        self.apps[_clean(script_name)] = wsgi_callable
+
+    def script_name(self, path: str | None = None) -> str | None:
+        """Give the script_name of the longest mount that `path` lies in, None if there is none.
+
+        path: from the site's root; None means the current request's.
+        """
+        if path is None:
+            exchange = current()
+            if exchange.app is None:
+                return '' if '' in self.apps else None
+            path = exchange.request.script_name + exchange.request.path_info
+        apps = self.apps
+        path = path.rstrip('/')
+        while path not in apps:
+            if not path:
+                return None
+            path = path[: path.rfind('/')] if '/' in path else ''
+        return path
+
+    def open(self, head: RequestHead) -> Any:
+        """Give the Exchange of the application that `head` is for, or a Handover to what is no Application."""
+        if self._stamp != changes.count:
+            self._refresh()
+        app = self._only
+        if app is not None:
+            return app.open_at(head, head.outer, head.path)
+        outer = head.outer
+        path = head.path
+        if outer:
+            # A mount may name what is mounted outside of us: then the two are one prefix.
+            whole = outer + path
+            mount = self.script_name(whole)
+            if mount is not None and (mount == outer or mount.startswith(outer + '/')):
+                return self._open_at(head, mount, '', whole[len(mount) :])
+        mount = self.script_name(path)
+        if mount is None:
+            return Handover(head, None, '', path)
+        return self._open_at(head, mount, outer, path[len(mount) :])
+
+    def _open_at(self, head: RequestHead, mount: str, outer: str, rest: str) -> Any:
+        app = self.apps[mount]
+        if isinstance(app, Application) and (not hasattr(head, 'redirected') or is_bare(app)):
+            return app.open_at(head, outer + mount, rest or '/')
+        return Handover(head, app, outer + mount, rest, self.site)
+
+    def _refresh(self) -> None:
+        self._stamp = changes.count
+        only = self.apps.get('') if len(self.apps) == 1 else None
+        self._only = only if type(only) is Application and only._script_name == '' and is_bare(only) else None
+
+    def wsgi(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        """Serve a WSGI request."""
+        return super().wsgi(environ, start_response)
+
+    def asgi(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        """Serve an ASGI connection."""
+        return super().asgi(scope, receive, send)
+
+
+def is_bare(app: Application) -> bool:
+    """Say whether no WSGI middleware stands before an application."""
+    wsgiapp = app.wsgiapp
+    return type(wsgiapp) is CPWSGIApp and wsgiapp.is_bare

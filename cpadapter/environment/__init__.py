@@ -1,0 +1,1 @@
+"""The default instances everybody shares, and proxies to the current ones."""

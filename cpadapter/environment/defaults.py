@@ -1,0 +1,44 @@
+"""The default Site and its parts, and what every Site is equipped with: tools and plugins.
+
+Importing it makes the default site; nothing is started, and no server, thread or log handler comes of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.site import Site, equippers
+from ..extension.tools import FilterTool, Tool
+from ..lib import cptools, encoding, jsontools
+from ..process.plugins import equip as equip_engine
+
+__all__ = ['checker', 'config', 'engine', 'log', 'server', 'site', 'tools', 'tree']
+
+
+def add_tools(box: Any) -> None:
+    """Put the built-in tools into a toolbox."""
+    box.log_tracebacks = Tool('before_error_response', cptools.log_traceback)
+    box.log_headers = Tool('before_error_response', cptools.log_request_headers)
+    box.trailing_slash = cptools.TrailingSlashTool('before_handler', cptools.trailing_slash, priority=60)
+    box.encode = encoding.EncodeTool()
+    box.json_in = Tool('before_request_body', jsontools.json_in, priority=30)
+    box.json_out = FilterTool(jsontools.make_filter, jsontools.json_out, priority=30)
+
+
+def equip(site: Site) -> None:
+    """Give a new site its tools and its engine's plugins."""
+    add_tools(site.tools)
+    equip_engine(site.engine)
+    site.server.subscribe()
+
+
+equippers[:] = [equip]
+
+site = Site.default()
+engine = site.engine
+server = site.server
+config = site.config
+tree = site.tree
+tools = site.tools
+log = site.log
+checker = site.checker

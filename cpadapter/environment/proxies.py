@@ -1,0 +1,115 @@
+"""Proxies to the request, response and session being served in this context, and per-thread data.
+
+They read context.py at each access and keep nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from ..context import current, exchange_var
+
+__all__ = ['ServingProxy', 'ThreadData', 'request', 'response', 'serving', 'session', 'thread_data']
+
+
+class _Proxy:
+    """Forwards everything to an attribute of the current exchange, made if it is not there yet."""
+
+    __slots__ = ('__attrname__', '__dict__')
+
+    def __init__(self, attrname: str) -> None:
+        object.__setattr__(self, '__attrname__', attrname)
+
+    def _get(self) -> Any:
+        return getattr(current(), object.__getattribute__(self, '__attrname__'))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(getattr(current(), self.__attrname__), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(getattr(current(), self.__attrname__), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(getattr(current(), self.__attrname__), name)
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        """What is set on the class and the instance, as one dict."""
+        child = getattr(current(), self.__attrname__)
+        return {**vars(type(child)), **vars(child)}
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._get()[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._get()[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        del self._get()[key]
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._get()
+
+    def __len__(self) -> int:
+        return len(self._get())
+
+    def __bool__(self) -> bool:
+        return bool(self._get())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._get())
+
+    def __repr__(self) -> str:
+        return f'<proxy of {self.__attrname__}>'
+
+
+class ServingProxy:
+    """The exchange being served: `request`, `response`, `session` and whatever extensions keep for one request."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(current(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(current(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(current(), name)
+
+    def load(self, request: Any, response: Any) -> None:
+        """Let these be the current request and response."""
+        exchange = request._exchange if getattr(request, '_exchange', None) is not None else None
+        if exchange is None:
+            from ..core.pipeline import Exchange
+
+            exchange = Exchange(getattr(request, 'app', None), None)
+            exchange.site = exchange.app.site if exchange.app is not None else current().site
+            request._exchange = exchange
+        exchange.request = request
+        exchange.response = response
+        exchange_var.set(exchange)
+
+    def clear(self) -> None:
+        """Forget the current request and all that was kept for it."""
+        exchange_var.set(None)
+
+    def __repr__(self) -> str:
+        return '<serving>'
+
+
+class ThreadData(threading.local):
+    """Attributes of one thread; they stay from request to request."""
+
+    def clear(self) -> None:
+        """Remove all attributes of this thread."""
+        self.__dict__.clear()
+
+
+request: Any = _Proxy('request')
+response: Any = _Proxy('response')
+session: Any = _Proxy('session')
+serving = ServingProxy()
+thread_data = ThreadData()

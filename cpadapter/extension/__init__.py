@@ -1,0 +1,1 @@
+"""What an extension author builds on: hooks, tools, toolboxes, dispatchers, config namespaces."""

@@ -1,0 +1,301 @@
+"""Tools: hooks, handlers and handler wrappers that are switched on by config.
+
+A tool says once, when a plan is compiled, what it contributes (`compile`): hooks with their settings bound, a
+filter on the page handler's result, an error response, or nothing at all. A tool written for CherryPy overrides
+`_setup` instead; that runs for each request, as it always did. Which tools exist is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..context import current
+from ..errors import NotFound
+from .hooks import is_async_callable
+
+if TYPE_CHECKING:
+    from ..core.plan import PlanBuilder
+
+__all__ = ['ErrorTool', 'FilterTool', 'HandlerTool', 'HandlerWrapperTool', 'Tool', 'compiles', 'parameter_names']
+
+
+def parameter_names(call: Any) -> tuple[list[str], set[str], bool]:
+    """Give (positional names in order without self, all accepted names, whether ** is taken) of a callable.
+
+    Read from code objects: inspect.signature is ten times slower, and the names are all that is wanted.
+    """
+    if isinstance(call, type):
+        call = call.__init__  # type: ignore[misc]
+        bound = True
+    elif hasattr(call, '__func__'):
+        call, bound = call.__func__, True
+    elif hasattr(call, '__code__'):
+        bound = False
+    else:
+        call = getattr(type(call), '__call__', call)
+        bound = True
+    code = getattr(call, '__code__', None)
+    if code is None:
+        return [], set(), True
+    names = list(code.co_varnames[: code.co_argcount])
+    if bound:
+        names = names[1:]
+    accepted = set(names) | set(code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount])
+    return names, accepted, bool(code.co_flags & 0x08)
+
+
+_ON_ERROR = (
+    'CherryPy Tools cannot be turned on directly. Instead, turn them on via config, '
+    'or use them as decorators on your page handlers.'
+)
+
+
+class Tool:
+    """A callable that runs at one hook point of every request for which config says `tools.<name>.on`.
+
+    point: one of hooks.HOOKPOINTS.
+    callable: called with the settings of config as keyword arguments; plain or async.
+    name: by default the attribute of the toolbox it is assigned to.
+    priority: lower runs first.
+    """
+
+    namespace = 'tools'
+    callable: Any
+
+    def __init__(self, point: str | None, callable: Any, name: str | None = None, priority: float = 50) -> None:
+        self._point = point
+        self.callable = callable
+        self._name = name
+        self._priority = priority
+        self.__doc__ = getattr(callable, '__doc__', None)
+        self._setargs()
+
+    @property
+    def on(self) -> bool:
+        raise AttributeError(_ON_ERROR)
+
+    @on.setter
+    def on(self, value: bool) -> None:
+        raise AttributeError(_ON_ERROR)
+
+    def _setargs(self) -> None:
+        """Set one attribute per parameter of the callable, all None: they document the settings."""
+        names, _, _ = parameter_names(self.callable)
+        for name in names:
+            if not hasattr(type(self), name):
+                setattr(self, name, None)
+
+    def _merged_args(self, d: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Give `d` overlaid by the settings that config holds for this tool and request, without `on`."""
+        conf = dict(d) if d else {}
+        toolmaps = current().request.toolmaps
+        conf.update(toolmaps.get(self.namespace, {}).get(self._name, {}))
+        conf.pop('on', None)
+        return conf
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+        """Give a decorator that switches the tool on, with these settings, for a page handler or class."""
+        if args:
+            raise TypeError(
+                f'The {self._name!r} Tool does not accept positional arguments; you must use keyword arguments.'
+            )
+
+        def tool_decorator(f: Any) -> Any:
+            # Copy on write: an inherited _cp_config is never changed.
+            conf = dict(getattr(f, '_cp_config', None) or {})
+            prefix = f'{self.namespace}.{self._name}.'
+            conf[prefix + 'on'] = True
+            for key, value in kwargs.items():
+                conf[prefix + key] = value
+            f._cp_config = conf
+            return f
+
+        return tool_decorator
+
+    def _setup(self) -> None:
+        """Attach the tool to the current request. A subclass that overrides this is set up at each request."""
+        conf = self._merged_args()
+        priority = self._take_priority(conf)
+        current().request.hooks.attach(self._point, self.callable, priority=priority, **conf)
+
+    def _take_priority(self, settings: dict[str, Any]) -> float:
+        priority: float | None = settings.pop('priority', None)
+        if priority is None:
+            priority = getattr(self.callable, 'priority', self._priority)
+        return priority
+
+    def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
+        """Put this tool's hooks, with `settings` bound, into the plan that `builder` is making.
+
+        settings: a fresh dict without `on`. TypeError names a setting that the callable does not take.
+        """
+        priority = self._take_priority(settings)
+        self._check_settings(settings)
+        builder.attach(self._point or 'before_handler', self.callable, priority=priority, **settings)
+
+    def _check_settings(self, settings: dict[str, Any]) -> None:
+        _, accepted, open_ended = parameter_names(self.callable)
+        if open_ended:
+            return
+        for key in settings:
+            if key not in accepted:
+                raise UnknownSetting(key, accepted)
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} {self.namespace}.{self._name} at {self._point}>'
+
+
+class UnknownSetting(TypeError):
+    """A tool's setting that its callable has no parameter for; the plan adds key, value and path."""
+
+    def __init__(self, key: str, accepted: set[str]) -> None:
+        super().__init__(f'unexpected setting {key!r}; it takes: {", ".join(sorted(accepted)) or "none"}')
+        self.key = key
+        self.accepted = accepted
+
+
+def compiles(tool: Any) -> bool:
+    """Say whether `tool` can be compiled: False if something overrides `_setup` further down than `compile`."""
+    if '_setup' in getattr(tool, '__dict__', ()):
+        return False
+    for cls in type(tool).__mro__:
+        if 'compile' in cls.__dict__:
+            return True
+        if '_setup' in cls.__dict__:
+            return False
+    return False
+
+
+class HandlerTool(Tool):
+    """A tool whose callable may serve the whole response: a true result skips the page handler."""
+
+    def __init__(self, callable: Any, name: str | None = None) -> None:
+        super().__init__('before_handler', callable, name)
+
+    def handler(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        """Give an exposed page handler that calls the tool; config overrides `kwargs`; NotFound if it declines."""
+
+        if is_async_callable(self.callable):
+
+            async def handle_func(*a: Any, **kw: Any) -> Any:
+                if not await self.callable(*args, **self._merged_args(kwargs)):
+                    raise NotFound()
+                return current().response.body
+
+        else:
+
+            def handle_func(*a: Any, **kw: Any) -> Any:  # type: ignore[misc]
+                if not self.callable(*args, **self._merged_args(kwargs)):
+                    raise NotFound()
+                return current().response.body
+
+        handle_func.exposed = True  # type: ignore[attr-defined]
+        return handle_func
+
+    def _wrapper(self) -> Callable[..., Any]:
+        call = self.callable
+        if is_async_callable(call):
+
+            async def awrapper(**kwargs: Any) -> None:
+                if await call(**kwargs):
+                    current().request.handler = None
+
+            return awrapper
+
+        def wrapper(**kwargs: Any) -> None:
+            if call(**kwargs):
+                current().request.handler = None
+
+        return wrapper
+
+    def _setup(self) -> None:
+        conf = self._merged_args()
+        priority = self._take_priority(conf)
+        current().request.hooks.attach(self._point, self._wrapper(), priority=priority, **conf)
+
+    def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
+        priority = self._take_priority(settings)
+        self._check_settings(settings)
+        builder.attach('before_handler', self._wrapper(), priority=priority, **settings)
+
+
+class HandlerWrapperTool(Tool):
+    """A tool that calls the page handler itself: `newhandler(inner, *args, **kwargs)` stands in its place.
+
+    A lower priority wraps first, so it is the innermost. An async page handler gives `newhandler` an awaitable.
+    """
+
+    def __init__(
+        self, newhandler: Any, point: str = 'before_handler', name: str | None = None, priority: float = 50
+    ) -> None:
+        self.newhandler = newhandler
+        super().__init__(point, self.wrap, name, priority)
+        self.__doc__ = getattr(newhandler, '__doc__', None)
+
+    def _setargs(self) -> None:
+        pass
+
+    def wrap(self, *args: Any, **kwargs: Any) -> None:
+        """Put the new handler in place of the request's. Settings of config are not passed on."""
+        request = current().request
+        inner = request.handler
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            return self.newhandler(inner, *args, **kwargs)
+
+        request.handler = wrapped
+
+    wrap.non_blocking = True  # type: ignore[attr-defined]
+
+    @property
+    def callable(self) -> Any:
+        return self.wrap
+
+    @callable.setter
+    def callable(self, value: Any) -> None:
+        pass
+
+
+class ErrorTool(Tool):
+    """A tool that replaces the response to an unanticipated error; the last one set up wins."""
+
+    def __init__(self, callable: Any, name: str | None = None) -> None:
+        super().__init__(None, callable, name)
+
+    def _wrapper(self) -> Any:
+        return self.callable(**self._merged_args())
+
+    def _setup(self) -> None:
+        current().request.error_response = self._wrapper
+
+    def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
+        self._check_settings({key: value for key, value in settings.items() if key != 'priority'})
+        builder.error_response = self._wrapper
+
+
+class FilterTool(Tool):
+    """A tool that changes what the page handler returned, such as encoding it.
+
+    make_filter(**settings) gives `filter(value, exchange) -> value`. Where nothing else wraps the page handler
+    after it, the pipeline calls the filter on the handler's result, with no wrapper in between; elsewhere it
+    wraps `request.handler` at its priority.
+    prepare(exchange), if given, runs at the tool's hook point, before the page handler.
+    """
+
+    def __init__(
+        self,
+        make_filter: Callable[..., Callable[[Any, Any], Any]],
+        callable: Any,
+        name: str | None = None,
+        priority: float = 50,
+    ) -> None:
+        self.make_filter = make_filter
+        super().__init__('before_handler', callable, name, priority)
+
+    def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
+        priority = self._take_priority(settings)
+        self._check_settings(settings)
+        builder.add_filter(self.make_filter(**settings), priority)
+
+

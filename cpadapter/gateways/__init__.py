@@ -1,0 +1,1 @@
+"""The borders: WSGI and ASGI on one side, heads and exchanges on the other."""

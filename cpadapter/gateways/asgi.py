@@ -1,0 +1,574 @@
+"""The ASGI border: scope -> head, receive -> body reader, exchange -> send; lifespan -> engine.
+
+ASGI 3.0, HTTP messages spec 2.5, lifespan spec 2.0. A plan of plain functions crosses to the thread pool once, with
+the whole run (bridge.py); an async one runs here. Of core it sees an Opener and the Exchange that gives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from ..context import exchange_var
+from ..errors import ClientDisconnected, HTTPError
+from ..protocol.headers import Host
+from ..protocol.messages import RequestHead, decode_path, host_fault, parse_version, segments_of, split_outer
+from .bridge import END_OF_CHUNKS, drive_in_pool, next_chunk, pool_for
+from .wsgi import as_bytes
+
+if TYPE_CHECKING:
+    from ..typing import Message, Receive, Scope, Send
+
+__all__ = ['AsgiHead', 'AsgiReader', 'serve_asgi']
+
+_VERSIONS = {'1.1': (1, 1), '1.0': (1, 0), '2': (2, 0), '3': (3, 0), '2.0': (2, 0), '1': (1, 1)}
+_NAMES: dict[str, bytes] = {}
+# Hosts that passed the check; bounded, since clients choose them.
+GOOD_HOSTS: set[bytes] = set()
+
+
+class AsgiHead(RequestHead):
+    """The head of an ASGI HTTP connection."""
+
+    __slots__ = ('_environ', '_fields', '_reader', 'receive')
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.native = scope
+        self.receive = receive
+        self.method = scope['method']
+        self.segments = None
+        self.fault = None
+        self._reader = None
+        self._environ = None
+        query = scope.get('query_string')
+        self.query = query.decode('latin-1') if query else ''
+        headers = scope['headers']
+        fields = self._fields = dict(headers)
+        if len(fields) != len(headers):
+            self._join_repeated(headers)
+        path = scope['path']
+        outer = scope.get('root_path')
+        if path[:1] != '/':
+            path = '/' + path
+        raw = scope.get('raw_path')
+        if raw is not None and b'%' in raw:
+            path = self._take_raw(path, raw)
+        if outer:
+            outer, path = split_outer(outer, path)
+            if self.segments is not None:
+                names = [name for name in path.split('/') if name]
+                self.segments = self.segments[len(self.segments) - len(names) :]
+        while '//' in path:
+            path = path.replace('//', '/')
+        self.outer = outer or ''
+        self.path = path
+        host = fields.get(b'host')
+        if host not in GOOD_HOSTS or scope.get('http_version') not in _VERSIONS:
+            self._check(host)
+
+    def _check(self, host: bytes | None) -> None:
+        version = parse_version(self.native.get('http_version'))
+        if version is None:
+            self.fault = (400, 'The protocol version is malformed.')
+            return
+        if self.fault is not None:
+            return
+        self.fault = host_fault(None if host is None else host.decode('latin-1'), version)
+        if self.fault is None and host is not None:
+            if len(GOOD_HOSTS) >= 1000:
+                GOOD_HOSTS.clear()
+            GOOD_HOSTS.add(host)
+
+    def _join_repeated(self, headers: Any) -> None:
+        """Join repeated fields: SPEC: RFC 9110 5.3, RFC 6265 5.4 for cookies."""
+        values: dict[bytes, list[bytes]] = {}
+        for name, value in headers:
+            values.setdefault(name, []).append(value)
+        for name, repeated in values.items():
+            if len(repeated) > 1:
+                if name == b'host' or (name == b'content-length' and len(set(repeated)) > 1):
+                    self.fault = (400, f'The {name.decode("latin-1")!r} request header is repeated.')
+                separator = b'; ' if name == b'cookie' else b', '
+                self._fields[name] = repeated[0] if name == b'content-length' else separator.join(repeated)
+
+    def _take_raw(self, path: str, raw: bytes) -> str:
+        """Read the path from its raw form, where an encoded slash can be told from a real one."""
+        target = raw.split(b'?', 1)[0].decode('latin-1')
+        text = decode_path(unquote_to_bytes(target).decode('latin-1'), 'utf-8')
+        if text != path and '\ufffd' not in path:
+            return path  # something outside has rewritten the path: what it says counts
+        if '%2' in target:
+            self.segments = segments_of(target, 'utf-8')
+            names = [name.replace('/', '%2F') for name in self.segments]
+            return '/' + '/'.join(names) + ('/' if target[-1:] == '/' and names else '')
+        return text
+
+    def get(self, name: str) -> str | None:
+        key = _NAMES.get(name)
+        if key is None:
+            key = name.encode('latin-1')
+            if len(_NAMES) < 500:
+                _NAMES[name] = key
+        value = self._fields.get(key)
+        return None if value is None else value.decode('latin-1')
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        for name, value in self._fields.items():
+            # A name with an underscore is never let stand beside one with a hyphen.
+            if b'_' not in name:
+                yield name.decode('latin-1').title(), value.decode('latin-1')
+
+    def reader(self) -> AsgiReader:
+        reader = self._reader
+        if reader is None:
+            length = self.get('content-length')
+            reader = self._reader = AsgiReader(
+                self.receive, int(length) if length is not None and length.isascii() and length.isdigit() else None
+            )
+        return reader
+
+    @property
+    def scheme(self) -> str:
+        return str(self.native.get('scheme') or 'http')
+
+    @property
+    def version(self) -> tuple[int, int]:
+        protocol = self.native.get('http_version')
+        return _VERSIONS.get(protocol) or parse_version(protocol) or (1, 1)  # type: ignore[arg-type]
+
+    @property
+    def server_protocol(self) -> str:
+        return 'HTTP/1.1'
+
+    def native_protocol(self) -> str:
+        version = self.native.get('http_version') or '1.1'
+        return f'HTTP/{version}'
+
+    @property
+    def local(self) -> Host:
+        server = self.native.get('server') or ('', -1)
+        return Host('', server[1] if server[1] is not None else -1, server[0])
+
+    @property
+    def remote(self) -> Host:
+        client = self.native.get('client') or ('', -1)
+        return Host(client[0], client[1] if client[1] is not None else -1, '')
+
+    @property
+    def login(self) -> str | None:
+        return None
+
+    @property
+    def multithread(self) -> bool:
+        return True
+
+    @property
+    def multiprocess(self) -> bool:
+        return False
+
+    previous = None
+
+    @property
+    def path_bytes(self) -> bytes:
+        raw = self.native.get('raw_path')
+        if raw is not None:
+            return unquote_to_bytes(raw.split(b'?', 1)[0])
+        path: str = self.native['path']
+        return path.encode('utf-8')
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        """PEP 3333's view of the scope; `wsgi.input` reads the same body."""
+        environ = self._environ
+        if environ is None:
+            environ = self._environ = make_environ(self)
+        return environ  # type: ignore[no-any-return]
+
+    def redirected(self, path: str, query: str) -> AsgiHead:
+        scope = dict(self.native)
+        if self.method != 'HEAD':
+            scope['method'] = 'GET'
+        scope['query_string'] = query.encode('latin-1', 'replace')
+        scope['headers'] = [
+            (name, value)
+            for name, value in self.native['headers']
+            if name not in (b'content-length', b'transfer-encoding')
+        ] + [(b'content-length', b'0')]
+
+        async def receive() -> Message:
+            return {'type': 'http.request', 'body': b'', 'more_body': False}
+
+        scope.pop('raw_path', None)
+        scope['path'] = path
+        scope['root_path'] = ''
+        head = AsgiHead(scope, receive)
+        head.outer = self.outer
+        head.path = path
+        return head
+
+
+def make_environ(head: AsgiHead) -> dict[str, Any]:
+    """Build the WSGI environ that stands for an ASGI scope."""
+    import sys
+
+    scope = head.native
+    server = scope.get('server') or ('localhost', 80)
+    client = scope.get('client')
+    environ: dict[str, Any] = {
+        'REQUEST_METHOD': head.method,
+        'SCRIPT_NAME': head.outer.encode('utf-8').decode('latin-1'),
+        'PATH_INFO': head.path.encode('utf-8').decode('latin-1'),
+        'QUERY_STRING': head.query,
+        'SERVER_NAME': server[0],
+        'SERVER_PORT': str(server[1] if server[1] is not None else ''),
+        'SERVER_PROTOCOL': head.native_protocol(),
+        'wsgi.version': (1, 0),
+        'wsgi.url_scheme': head.scheme,
+        'wsgi.input': head.reader(),
+        'wsgi.errors': sys.stderr,
+        'wsgi.multithread': True,
+        'wsgi.multiprocess': False,
+        'wsgi.run_once': False,
+        'wsgi.input_terminated': True,
+        'asgi.scope': scope,
+    }
+    if client:
+        environ['REMOTE_ADDR'] = client[0]
+        if client[1] is not None:
+            environ['REMOTE_PORT'] = str(client[1])
+    for name, value in head.items():
+        key = name.upper().replace('-', '_')
+        if key not in ('CONTENT_TYPE', 'CONTENT_LENGTH'):
+            key = 'HTTP_' + key
+        environ[key] = value
+    return environ
+
+
+class AsgiReader:
+    """Reads http.request messages: as they are asked for, never more than `limit`, never a cut body as a whole one.
+
+    `aread` is for code on the loop, or driven from it; `read` waits in a pool thread for the loop to read.
+    """
+
+    suspends = True
+    # Set while a thread drives the pipeline: awaiting is then the driver's.
+    suspend: Any = None
+
+    def __init__(self, receive: Receive, length: int | None) -> None:
+        self.receive = receive
+        self.length = length
+        self.limit: int | None = None
+        self.bytes_read = 0
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._buffer = b''
+        self._more = True
+        self.disconnected = False
+
+    async def prefetch(self) -> None:
+        """Take what is there of the body, so that a short one is whole before a thread is asked for."""
+        if self._more and not self._buffer:
+            try:
+                self._buffer = await self._receive()
+            except ClientDisconnected:
+                self.disconnected = True
+
+    async def _receive(self) -> bytes:
+        while self._more:
+            message = await self.receive()
+            if message['type'] == 'http.disconnect':
+                self._more = False
+                self.disconnected = True
+                raise ClientDisconnected()
+            self._more = message.get('more_body', False)
+            body: bytes = message.get('body', b'')
+            if body:
+                return body
+        return b''
+
+    def _count(self, chunk: bytes) -> bytes:
+        self.bytes_read += len(chunk)
+        if self.limit is not None and self.bytes_read > self.limit:
+            raise HTTPError(413)
+        return chunk
+
+    def _take(self, size: int) -> bytes:
+        buffer = self._buffer
+        if size < 0 or len(buffer) <= size:
+            self._buffer = b''
+            return self._count(buffer)
+        self._buffer = buffer[size:]
+        return self._count(buffer[:size])
+
+    async def aread(self, size: int = -1) -> bytes:
+        if size is None or size < 0:
+            chunks = []
+            while chunk := await self.aread(65536):
+                chunks.append(chunk)
+            return b''.join(chunks)
+        if not self._buffer:
+            if not self._more:
+                if self.disconnected:
+                    raise ClientDisconnected()
+                return b''
+            pending = self._receive()
+            self._buffer = await (pending if self.suspend is None else self.suspend(pending))
+            if not self._buffer:
+                return b''
+        return self._take(size)
+
+    def read(self, size: int = -1) -> bytes:
+        if size is None or size < 0:
+            chunks = []
+            while chunk := self.read(65536):
+                chunks.append(chunk)
+            return b''.join(chunks)
+        if not self._buffer:
+            if not self._more:
+                if self.disconnected:
+                    raise ClientDisconnected()
+                return b''
+            self._buffer = self._wait(self._receive())
+            if not self._buffer:
+                return b''
+        return self._take(size)
+
+    def _wait(self, pending: Any) -> bytes:
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not None and running is self.loop:
+            pending.close()
+            raise RuntimeError('The body is read by `await request.body.aread()` in an async page handler.')
+        assert self.loop is not None  # set by the gateway before anything can read
+        return asyncio.run_coroutine_threadsafe(pending, self.loop).result()
+
+    def readline(self, size: int = -1) -> bytes:
+        line = bytearray()
+        while size < 0 or len(line) < size:
+            byte = self.read(1)
+            if not byte:
+                break
+            line += byte
+            if byte == b'\n':
+                break
+        return bytes(line)
+
+    def readlines(self, hint: int = -1) -> list[bytes]:
+        return list(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self.readline():
+            yield line
+
+
+async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one ASGI connection to an Application or Tree."""
+    kind = scope['type']
+    if kind != 'http':
+        if kind == 'lifespan':
+            await _serve_lifespan(opener, scope, receive, send)
+        elif kind == 'websocket':
+            await receive()
+            await send({'type': 'websocket.close', 'code': 1000, 'reason': ''})
+        else:
+            raise RuntimeError(f'There is no ASGI connection type {kind!r} here: known are http, websocket, lifespan.')
+        return
+    outside = exchange_var.get()
+    exchange = opener.open(AsgiHead(scope, receive))
+    if exchange.plan is None:
+        exchange_var.set(outside)
+        await exchange.hand_over_asgi(scope, receive, send)
+        return
+    if exchange.plan.is_async:
+        exchange.on_loop = True
+        exchange.offload = exchange.plan.app.offload
+    try:
+        if exchange.on_loop:
+            await exchange.run()
+        else:
+            await _run_in_pool(exchange)
+        while exchange.redirect is not None:
+            await _finish(exchange)
+            exchange = exchange.follow()
+            if exchange.plan.is_async:
+                exchange.on_loop = True
+                exchange.offload = exchange.plan.app.offload
+                await exchange.run()
+            else:
+                await _run_in_pool(exchange)
+        body = exchange.body
+        if type(body) is bytes:
+            if not exchange.disconnected:
+                await send({'type': 'http.response.start', 'status': exchange.code, 'headers': exchange.byte_headers()})
+                await send({'type': 'http.response.body', 'body': body})
+            if not exchange.needs_close:
+                exchange.close_fast()
+        else:
+            await _stream(exchange, receive, send)
+    except OSError as exc:
+        # ASGI HTTP spec 2.4: a server raises OSError where the client has gone.
+        if not exchange.disconnected and not isinstance(exc, ConnectionError):
+            exchange.log_error(exc)
+            raise
+    finally:
+        if not exchange.closed:
+            await _finish(exchange)
+        exchange_var.set(outside)
+
+
+async def _run_in_pool(exchange: Any) -> None:
+    """Run a plan of plain functions in a thread, with all that follows it there; or here if it never blocks."""
+    if exchange.plan.non_blocking:
+        coroutine = exchange.run()
+        try:
+            wanted = coroutine.send(None)
+        except StopIteration:
+            return
+        await _drive_here(coroutine, wanted)
+        return
+    head = exchange.head
+    if head.method not in _BODILESS:
+        reader = exchange.reader()
+        reader.loop = asyncio.get_running_loop()
+        reader.suspend = exchange.suspend
+        await reader.prefetch()
+    elif head.get('content-length') is not None or head.get('transfer-encoding') is not None:
+        reader = exchange.reader()
+        reader.loop = asyncio.get_running_loop()
+        reader.suspend = exchange.suspend
+    await drive_in_pool(exchange.site.handler_pool(), exchange.run(), copy_context())
+
+
+_BODILESS = frozenset(('GET', 'HEAD', 'OPTIONS', 'DELETE', 'TRACE'))
+
+
+async def _drive_here(coroutine: Any, wanted: Any) -> None:
+    while True:
+        try:
+            value = await wanted.awaitable
+        except Exception as exc:
+            try:
+                wanted = coroutine.throw(exc)
+            except StopIteration:
+                return
+        else:
+            try:
+                wanted = coroutine.send(value)
+            except StopIteration:
+                return
+
+
+async def _finish(exchange: Any) -> None:
+    """Close an exchange in its own colour; finishing never waits behind page handlers."""
+    if exchange.closed:
+        return
+    if exchange.on_loop:
+        await exchange.finish()
+    elif not exchange.needs_close:
+        exchange.close_fast()
+    else:
+        await drive_in_pool(pool_for(4, 'finish'), exchange.finish(), copy_context())
+
+
+async def _stream(exchange: Any, receive: Receive, send: Send) -> None:
+    """Send a streamed body chunk by chunk, as fast as the client takes it; stop at once when it has gone."""
+    body = exchange.body
+    pool = exchange.site.handler_pool()
+    context = copy_context()
+    if hasattr(body, '__aiter__'):
+        iterator = body.__aiter__()
+
+        async def fetch() -> Any:
+            try:
+                return await iterator.__anext__()
+            except StopAsyncIteration:
+                return END_OF_CHUNKS
+
+    elif isinstance(body, (list, tuple)):
+        chunks = iter(body)
+
+        async def fetch() -> Any:
+            return next_chunk(chunks)
+
+    else:
+        chunks = iter(body)
+
+        async def fetch() -> Any:
+            return await pool.submit(context, next_chunk, chunks)
+
+    try:
+        chunk = await fetch()
+    except Exception as exc:
+        if exchange.on_loop:
+            await exchange.fail(exc)
+        else:
+            await drive_in_pool(pool_for(4, 'finish'), exchange.fail(exc), copy_context())
+        await send({'type': 'http.response.start', 'status': exchange.code, 'headers': exchange.byte_headers()})
+        failed = exchange.body
+        await send({'type': 'http.response.body', 'body': failed if type(failed) is bytes else b''.join(failed)})
+        return
+    await send({'type': 'http.response.start', 'status': exchange.code, 'headers': exchange.byte_headers()})
+    if chunk is END_OF_CHUNKS:
+        await send({'type': 'http.response.body', 'body': b''})
+        return
+    task = asyncio.current_task()
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())['type'] != 'http.disconnect':
+            pass
+        gone = True
+        if task is not None:
+            task.cancel()
+
+    watcher = asyncio.ensure_future(watch())
+    try:
+        while chunk is not END_OF_CHUNKS:
+            await send({'type': 'http.response.body', 'body': as_bytes(chunk), 'more_body': True})
+            chunk = await fetch()
+        watcher.cancel()
+        await send({'type': 'http.response.body', 'body': b''})
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        if task is not None and hasattr(task, 'uncancel'):
+            task.uncancel()
+        exchange.disconnected = True
+    except Exception as exc:
+        if not isinstance(exc, OSError):
+            exchange.log_error(exc)
+        raise
+    finally:
+        watcher.cancel()
+
+
+async def _serve_lifespan(opener: Any, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer lifespan messages: startup starts the engine, shutdown stops it; listeners run in a thread."""
+    engine = opener.site.engine
+    loop = asyncio.get_running_loop()
+    while True:
+        message = await receive()
+        if message['type'] == 'lifespan.startup':
+            try:
+                await loop.run_in_executor(None, copy_context().run, engine.ensure_started)
+            except BaseException as exc:
+                await send({'type': 'lifespan.startup.failed', 'message': f'{type(exc).__name__}: {exc}'})
+                if not isinstance(exc, Exception):
+                    raise
+                return
+            await send({'type': 'lifespan.startup.complete'})
+        elif message['type'] == 'lifespan.shutdown':
+            try:
+                await loop.run_in_executor(None, copy_context().run, engine.ensure_exited)
+            except Exception as exc:
+                await send({'type': 'lifespan.shutdown.failed', 'message': f'{type(exc).__name__}: {exc}'})
+                return
+            await send({'type': 'lifespan.shutdown.complete'})
+            return
+
+

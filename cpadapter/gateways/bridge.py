@@ -1,0 +1,346 @@
+"""The one file that crosses between threads and event loops.
+
+Sync work from a loop goes to a pool of our own threads: one hand-over and one return a request, many returns in
+one wake-up of the loop. Async work from a thread goes to one loop in a thread of its own, one per process, made
+at first need. What is run is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from contextvars import Context, copy_context
+from queue import SimpleQueue
+from typing import Any
+from weakref import WeakKeyDictionary
+
+__all__ = ['LoopThread', 'WorkerPool', 'await_on_loop', 'drive_in_pool', 'pool_for', 'run_on_loop', 'sync_chunks']
+
+
+class _Port:
+    """Where a loop takes the results that threads have for it."""
+
+    __slots__ = ('done', 'loop', 'woken')
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.done: deque[tuple[asyncio.Future[Any], bool, Any]] = deque()
+        self.woken = False
+
+    def deliver(self, future: asyncio.Future[Any], ok: bool, result: Any) -> None:
+        """Hand over a result; called by any thread."""
+        self.done.append((future, ok, result))
+        if not self.woken:
+            # PERF: one wake-up for all that is done until the loop looks; each costs a system call.
+            self.woken = True
+            try:
+                self.loop.call_soon_threadsafe(self._take)
+            except RuntimeError:
+                pass  # the loop is closed: nobody waits for the result any more
+
+    def _take(self) -> None:
+        self.woken = False
+        done = self.done
+        while done:
+            future, ok, result = done.popleft()
+            if future.done():
+                continue
+            if ok:
+                future.set_result(result)
+            else:
+                future.set_exception(result)
+
+
+class _Raised(Exception):
+    """Carries a StopIteration, which a Future cannot hold."""
+
+
+class WorkerPool:
+    """Threads that run plain callables for event loops; made as they are needed, up to `size`.
+
+    They are daemon threads: a handler that never returns does not keep the process.
+    """
+
+    def __init__(self, size: int, name: str) -> None:
+        self.size = size
+        self.name = name
+        self.pid = os.getpid()
+        self._jobs: SimpleQueue[Any] = SimpleQueue()
+        self._threads = 0
+        self._idle = 0
+        self._lock = threading.Lock()
+        self._ports: WeakKeyDictionary[asyncio.AbstractEventLoop, _Port] = WeakKeyDictionary()
+
+    def submit(self, context: Context, call: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Run `call(*args)` in a thread and in `context`; give the running loop's future of its result."""
+        loop = asyncio.get_running_loop()
+        port = self._ports.get(loop)
+        if port is None:
+            port = self._ports[loop] = _Port(loop)
+        future = loop.create_future()
+        self._jobs.put((port, future, context, call, args))
+        if self._idle < self._jobs.qsize() and self._threads < self.size:
+            self._grow()
+        return future
+
+    def _grow(self) -> None:
+        with self._lock:
+            if self._threads >= self.size:
+                return
+            self._threads += 1
+            number = self._threads
+        threading.Thread(target=self._work, name=f'{self.name}-{number}', daemon=True).start()
+
+    def _work(self) -> None:
+        get = self._jobs.get
+        while True:
+            self._idle += 1
+            job = get()
+            self._idle -= 1
+            if job is None:
+                return
+            port, future, context, call, args = job
+            if future.cancelled():
+                continue
+            try:
+                result = context.run(call, *args)
+            except StopIteration as exc:
+                port.deliver(future, False, _Raised(exc))
+            except BaseException as exc:
+                port.deliver(future, False, exc)
+            else:
+                port.deliver(future, True, result)
+            # Nothing of the request may live on in an idle thread.
+            job = port = future = context = call = args = result = None
+
+    def close(self) -> None:
+        """Let the threads end once they have done what was submitted."""
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
+
+_pools: dict[tuple[int, str], WorkerPool] = {}
+_pools_lock = threading.Lock()
+
+
+def pool_for(size: int, purpose: str = 'handlers') -> WorkerPool:
+    """Give this process's pool of `size` threads for a purpose; 'finish' is never queued behind 'handlers'."""
+    key = (os.getpid(), f'{purpose}-{size}')
+    pool = _pools.get(key)
+    if pool is None:
+        with _pools_lock:
+            pool = _pools.get(key)
+            if pool is None:
+                pool = _pools[key] = WorkerPool(size, f'cpadapter-{purpose}')
+    return pool
+
+
+# -- sync plans under ASGI
+
+
+def _step(coroutine: Coroutine[Any, Any, Any], value: Any) -> tuple[bool, Any]:
+    """Go on with a coroutine in the calling thread; give (True, result) or (False, what it wants awaited)."""
+    try:
+        wanted = coroutine.send(value)
+    except StopIteration as done:
+        return True, done.value
+    return False, wanted.awaitable
+
+
+def _step_throw(coroutine: Coroutine[Any, Any, Any], exc: BaseException) -> tuple[bool, Any]:
+    try:
+        wanted = coroutine.throw(exc)
+    except StopIteration as done:
+        return True, done.value
+    return False, wanted.awaitable
+
+
+async def drive_in_pool(pool: WorkerPool, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
+    """Run a coroutine of plain steps in the pool; where it wants something awaited, do that here, thread freed."""
+    done, result = await pool.submit(context, _step, coroutine, None)
+    while not done:
+        try:
+            value = await result
+        except Exception as exc:
+            done, result = await pool.submit(context, _step_throw, coroutine, exc)
+        else:
+            done, result = await pool.submit(context, _step, coroutine, value)
+    return result
+
+
+async def offload(pool: WorkerPool, call: Callable[[], Any]) -> Any:
+    """Call a plain callable in the pool; what it sets in context variables is set here afterwards."""
+    context = copy_context()
+    try:
+        return await pool.submit(context, call)
+    finally:
+        for variable, value in context.items():
+            if variable.get(None) is not value:
+                variable.set(value)
+
+
+_END = object()
+
+
+def next_chunk(iterator: Iterator[Any]) -> Any:
+    """Give the next item, or END_OF_CHUNKS: StopIteration cannot cross."""
+    return next(iterator, _END)
+
+
+END_OF_CHUNKS = _END
+
+
+# -- async plans under WSGI
+
+
+class LoopThread:
+    """An event loop in a daemon thread, for async code called from threads; one per process, by `get()`."""
+
+    _current: LoopThread | None = None
+    _lock = threading.Lock()
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self._run, name='cpadapter-loop', daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    @classmethod
+    def get(cls) -> LoopThread:
+        """Give this process's loop thread, made now if there is none (or if it was the parent's, before a fork)."""
+        current = cls._current
+        if current is None or current.pid != os.getpid():
+            with cls._lock:
+                current = cls._current
+                if current is None or current.pid != os.getpid():
+                    current = cls._current = LoopThread()
+        return current
+
+    @classmethod
+    def close(cls) -> None:
+        """Stop this process's loop thread, if it has one; its tasks are cancelled."""
+        with cls._lock:
+            current, cls._current = cls._current, None
+        if current is None or current.pid != os.getpid():
+            return
+
+        async def cancel_all() -> None:
+            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.get_running_loop().shutdown_asyncgens()
+
+        loop = current.loop
+        if threading.current_thread() is current.thread:
+            loop.call_soon(loop.stop)
+            return
+        asyncio.run_coroutine_threadsafe(cancel_all(), loop).result(timeout=10)
+        loop.call_soon_threadsafe(loop.stop)
+        current.thread.join(timeout=10)
+        if not current.thread.is_alive():
+            loop.close()
+
+    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on the loop, in the caller's context, and wait for its result.
+
+        RuntimeError if called from the loop itself, which could only wait for ever.
+        """
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is self.loop:
+            coroutine.close()
+            raise RuntimeError(
+                'An async page handler was called over WSGI from the event loop that would have to run it: '
+                'call the application from a thread, or over ASGI.'
+            )
+        context = copy_context()
+        finished = threading.Lock()
+        finished.acquire()
+        outcome: list[Any] = []
+
+        async def run() -> None:
+            try:
+                outcome.extend((True, await coroutine))
+            except BaseException as exc:
+                outcome.extend((False, exc))
+            finally:
+                finished.release()
+
+        def start() -> None:
+            if sys.version_info >= (3, 11):
+                task = self.loop.create_task(run(), context=context)
+            else:
+                task = context.run(self.loop.create_task, run())
+            _tasks.add(task)
+            task.add_done_callback(_tasks.discard)
+
+        self.loop.call_soon_threadsafe(start)
+        finished.acquire()
+        ok, result = outcome
+        if not ok:
+            try:
+                raise result
+            finally:
+                del result, outcome
+        return result
+
+
+# A loop holds its tasks weakly.
+_tasks: set[asyncio.Task[None]] = set()
+
+
+def run_on_loop(exchange: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run an async exchange's coroutine on the loop thread while the calling thread waits."""
+    exchange.on_loop = True
+    if exchange.offload is None:
+        pool = pool_for(exchange.site.server.thread_pool)
+
+        def offload_hook(call: Callable[[], Any]) -> Any:
+            return offload(pool, call)
+
+        exchange.offload = offload_hook
+    return LoopThread.get().call(coroutine)
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def await_on_loop(awaitable: Any) -> Any:
+    """Await something on the loop thread while the calling thread waits."""
+    return LoopThread.get().call(_await(awaitable))
+
+
+def sync_chunks(body: Any) -> Iterator[bytes]:
+    """Give the chunks of any body to a thread: those of an async iterator are fetched from the loop one by one."""
+    if hasattr(body, '__iter__'):
+        return iter(body)
+    return _fetch_chunks(body)
+
+
+def _fetch_chunks(body: Any) -> Iterator[bytes]:
+    loop = LoopThread.get()
+    iterator = body.__aiter__()
+
+    async def fetch() -> Any:
+        try:
+            return await iterator.__anext__()
+        except StopAsyncIteration:
+            return _END
+
+    while True:
+        chunk = loop.call(fetch())
+        if chunk is _END:
+            return
+        yield chunk

@@ -1,0 +1,418 @@
+"""The WSGI border: environ -> head and body reader; exchange -> start_response and an iterable.
+
+PEP 3333. Each request runs in a Context of its own; an async page handler runs on the process's event loop while
+the server's thread waits (bridge.py). Of core it sees an Opener and the Exchange that gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ClientDisconnected, HTTPError
+from ..protocol.headers import Host
+from ..protocol.messages import RequestHead, decode_path, host_fault, parse_version, segments_of
+
+if TYPE_CHECKING:
+    from ..typing import Environ, StartResponse
+
+__all__ = ['WsgiHead', 'WsgiReader', 'serve_wsgi']
+
+_VERSIONS: dict[str | None, tuple[int, int]] = {'HTTP/1.1': (1, 1), 'HTTP/1.0': (1, 0), 'HTTP/2': (2, 0)}
+# Hosts that passed the check; bounded, since clients choose them.
+_GOOD_HOSTS: set[str] = set()
+_ENVIRON_KEYS: dict[str, str] = {'content-type': 'CONTENT_TYPE', 'content-length': 'CONTENT_LENGTH'}
+
+
+class WsgiHead(RequestHead):
+    """The head of a WSGI request."""
+
+    __slots__ = ('_reader',)
+
+    def __init__(self, environ: Environ) -> None:
+        self.native = environ
+        self.method = environ['REQUEST_METHOD']
+        self.query = environ.get('QUERY_STRING', '')
+        self.segments = None
+        self.fault = None
+        self._reader = None
+        path = environ.get('PATH_INFO', '')
+        outer = environ.get('SCRIPT_NAME', '')
+        if path[:1] != '/':
+            path = '/' + path
+        if outer:
+            outer = outer.rstrip('/')
+            if not outer.isascii():
+                outer = decode_path(outer, 'utf-8')
+        if '//' in path:
+            path = _collapse(path)
+        if not path.isascii():
+            path = decode_path(path, 'utf-8')
+        self.outer = outer
+        self.path = path
+        raw = environ.get('RAW_URI') or environ.get('REQUEST_URI')
+        if raw is not None and '%2' in raw:
+            self._take_raw(raw)
+        if environ.get('HTTP_HOST') not in _GOOD_HOSTS or environ.get('SERVER_PROTOCOL') not in _VERSIONS:
+            self._check()
+
+    def _check(self) -> None:
+        environ = self.native
+        version = parse_version(environ.get('SERVER_PROTOCOL'))
+        if version is None:
+            self.fault = (400, 'The protocol version is malformed.')
+            return
+        host = environ.get('HTTP_HOST')
+        self.fault = host_fault(host, version)
+        if self.fault is None and host:
+            if len(_GOOD_HOSTS) >= 1000:
+                _GOOD_HOSTS.clear()
+            _GOOD_HOSTS.add(host)
+
+    def _take_raw(self, raw: str) -> None:
+        """Take the path from the request target, where an encoded slash can be told from a real one."""
+        raw = raw.split('?', 1)[0]
+        if raw[:1] != '/' and '://' in raw:
+            raw = '/' + raw.split('://', 1)[1].partition('/')[2]
+        segments = segments_of(raw, 'utf-8')
+        whole = '/' + '/'.join(segments) + ('/' if raw[-1:] == '/' and segments else '')
+        if whole != _collapse(self.outer + self.path):
+            return  # something outside has rewritten the path: what it says counts
+        outer = [name for name in self.outer.split('/') if name]
+        if segments[: len(outer)] != outer:
+            return
+        self.segments = segments[len(outer) :]
+        text = [name.replace('/', '%2F') for name in self.segments]
+        self.path = '/' + '/'.join(text) + ('/' if raw[-1:] == '/' and text else '')
+
+    def get(self, name: str) -> str | None:
+        key = _ENVIRON_KEYS.get(name)
+        if key is None:
+            key = 'HTTP_' + name.upper().replace('-', '_')
+            if len(_ENVIRON_KEYS) < 500:
+                _ENVIRON_KEYS[name] = key
+        value: str | None = self.native.get(key)
+        # PEP 3333: CONTENT_TYPE and CONTENT_LENGTH may be empty or absent, which is the same.
+        return value if value or key[0] == 'H' else None
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        for key, value in self.native.items():
+            if key[:5] == 'HTTP_':
+                if key == 'HTTP_CGI_AUTHORIZATION':
+                    yield 'Authorization', value
+                elif key not in ('HTTP_CONTENT_TYPE', 'HTTP_CONTENT_LENGTH'):
+                    yield key[5:].replace('_', '-'), value
+            elif key in _PLAIN_HEADERS and value:
+                yield _PLAIN_HEADERS[key], value
+
+    def reader(self) -> WsgiReader:
+        reader = self._reader
+        if reader is None:
+            length = self.get('content-length')
+            reader = self._reader = WsgiReader(
+                self.native.get('wsgi.input'),
+                int(length) if length is not None and length.isascii() and length.isdigit() else None,
+                self.get('transfer-encoding') is not None or bool(self.native.get('wsgi.input_terminated')),
+            )
+        return reader
+
+    @property
+    def scheme(self) -> str:
+        return str(self.native.get('wsgi.url_scheme') or 'http')
+
+    @property
+    def version(self) -> tuple[int, int]:
+        protocol = self.native.get('SERVER_PROTOCOL')
+        return _VERSIONS.get(protocol) or parse_version(protocol) or (1, 1)
+
+    @property
+    def server_protocol(self) -> str:
+        return str(self.native.get('ACTUAL_SERVER_PROTOCOL') or 'HTTP/1.1')
+
+    def native_protocol(self) -> str:
+        return self.native.get('SERVER_PROTOCOL') or 'HTTP/1.1'
+
+    @property
+    def local(self) -> Host:
+        environ = self.native
+        return Host('', _port(environ.get('SERVER_PORT', 80)), environ.get('SERVER_NAME', ''))
+
+    @property
+    def remote(self) -> Host:
+        environ = self.native
+        return Host(
+            environ.get('REMOTE_ADDR') or '', _port(environ.get('REMOTE_PORT') or -1), environ.get('REMOTE_HOST') or ''
+        )
+
+    @property
+    def login(self) -> str | None:
+        return self.native.get('LOGON_USER') or self.native.get('REMOTE_USER') or None
+
+    @property
+    def multithread(self) -> bool:
+        return bool(self.native.get('wsgi.multithread', True))
+
+    @property
+    def multiprocess(self) -> bool:
+        return bool(self.native.get('wsgi.multiprocess', False))
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        environ: dict[str, Any] = self.native
+        return environ
+
+    @property
+    def path_bytes(self) -> bytes:
+        """The path as bytes, percent-decoded."""
+        path: str = self.native.get('PATH_INFO', '')
+        return path.encode('latin-1', 'replace')
+
+    @property
+    def previous(self) -> Any:
+        """The request that middleware redirected from, if it says so."""
+        return self.native.get('cherrypy.previous_request')
+
+    def redirected(self, path: str, query: str) -> WsgiHead:
+        from io import BytesIO
+
+        environ = dict(self.native)
+        if self.method != 'HEAD':
+            environ['REQUEST_METHOD'] = 'GET'
+        environ['QUERY_STRING'] = query
+        environ['PATH_INFO'] = path.encode('utf-8').decode('latin-1')
+        environ['CONTENT_LENGTH'] = '0'
+        environ['wsgi.input'] = BytesIO()
+        for key in ('RAW_URI', 'REQUEST_URI', 'HTTP_TRANSFER_ENCODING'):
+            environ.pop(key, None)
+        head = WsgiHead(environ)
+        head.outer = self.outer
+        head.path = path
+        return head
+
+
+_PLAIN_HEADERS = {
+    'CONTENT_TYPE': 'Content-Type',
+    'CONTENT_LENGTH': 'Content-Length',
+    'REMOTE_ADDR': 'Remote-Addr',
+    'REMOTE_HOST': 'Remote-Host',
+}
+
+
+def _collapse(path: str) -> str:
+    while '//' in path:
+        path = path.replace('//', '/')
+    return path
+
+
+def _port(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return -1
+
+
+class WsgiReader:
+    """Reads wsgi.input: never beyond Content-Length, never more than `limit`, never a cut body as a whole one.
+
+    length: bytes declared, None if the body comes in chunks.
+    limit: bytes that may be read before HTTPError(413), None for no limit.
+    """
+
+    suspends = False
+
+    def __init__(self, stream: Any, length: int | None, terminated: bool) -> None:
+        self.stream = stream
+        self.length = length
+        self.limit: int | None = None
+        self.bytes_read = 0
+        # Without a length, only a server that ends the stream itself can be read to the end.
+        self._left = length if length is not None else (-1 if terminated else 0)
+
+    def read(self, size: int = -1) -> bytes:
+        if self._left == 0 or size == 0:
+            return b''
+        if size is None or size < 0:
+            chunks = []
+            while chunk := self.read(65536):
+                chunks.append(chunk)
+            return b''.join(chunks)
+        if self._left > 0:
+            size = min(size, self._left)
+        try:
+            chunk: bytes = self.stream.read(size)
+        except ClientDisconnected:
+            raise
+        except Exception as exc:
+            # Servers raise errors of their own: gone clients, time-outs, limits.
+            if type(exc).__name__ in ('MaxSizeExceeded', 'RequestEntityTooLarge'):
+                raise HTTPError(413) from exc
+            if isinstance(exc, (OSError, EOFError)) or 'Disconnect' in type(exc).__name__:
+                raise ClientDisconnected() from exc
+            if type(exc).__module__.partition('.')[0] in ('gunicorn', 'cheroot', 'waitress', 'h11'):
+                raise HTTPError(400, 'The request body is malformed.') from exc
+            raise
+        if not chunk:
+            if self._left > 0:
+                self._left = 0
+                raise ClientDisconnected()
+            self._left = 0
+            return b''
+        if self._left > 0:
+            self._left -= len(chunk)
+        self.bytes_read += len(chunk)
+        if self.limit is not None and self.bytes_read > self.limit:
+            self._left = 0
+            raise HTTPError(413)
+        return chunk
+
+    async def aread(self, size: int = -1) -> bytes:
+        return self.read(size)
+
+    def readline(self, size: int = -1) -> bytes:
+        """Read one line; servers' own readline is not used, since it may read beyond the body."""
+        line = bytearray()
+        while size < 0 or len(line) < size:
+            byte = self.read(1)
+            if not byte:
+                break
+            line += byte
+            if byte == b'\n':
+                break
+        return bytes(line)
+
+    def readlines(self, hint: int = -1) -> list[bytes]:
+        return list(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self.readline():
+            yield line
+
+
+def serve_wsgi(opener: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Serve one request to an Application or Tree."""
+    context = copy_context()
+    return context.run(_serve, opener, environ, start_response, context)
+
+
+def _serve(opener: Any, environ: Environ, start_response: StartResponse, context: Context) -> Iterable[bytes]:
+    exchange = opener.open(WsgiHead(environ))
+    if exchange.plan is None:
+        # Nothing of ours is mounted there: a WSGI application, or nobody.
+        result: Iterable[bytes] = exchange.hand_over(start_response)
+        return result
+    try:
+        _drive(exchange, exchange.run(), exchange.plan.is_async, context)
+        while exchange.redirect is not None:
+            _drive(exchange, exchange.finish(), exchange.plan.is_async, context)
+            exchange = exchange.follow()
+            _drive(exchange, exchange.run(), exchange.plan.is_async, context)
+    except BaseException:
+        _drive(exchange, exchange.finish(), exchange.plan.is_async, context)
+        raise
+    body = exchange.body
+    if type(body) is bytes:
+        start_response(exchange.status, exchange.text_headers())
+        if exchange.needs_close:
+            return _ClosingBody(exchange, iter((body,) if body else ()), context)
+        exchange.close_fast()
+        return (body,)
+    return _start_stream(exchange, start_response, context)
+
+
+def _drive(exchange: Any, coroutine: Any, is_async: bool, context: Context) -> Any:
+    """Run a coroutine of an exchange to its end: here if it never suspends, else on the process's event loop."""
+    if is_async:
+        from .bridge import run_on_loop
+
+        return run_on_loop(exchange, coroutine)
+    try:
+        wanted = coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    # A plain callable gave something awaitable after all.
+    from .bridge import await_on_loop
+
+    while True:
+        try:
+            result = await_on_loop(wanted.awaitable)
+        except BaseException as exc:
+            try:
+                wanted = coroutine.throw(exc)
+            except StopIteration as done:
+                return done.value
+        else:
+            try:
+                wanted = coroutine.send(result)
+            except StopIteration as done:
+                return done.value
+
+
+def _start_stream(exchange: Any, start_response: StartResponse, context: Context) -> Iterable[bytes]:
+    """Start a streamed body: the first chunk is asked for before the head is sent, so that its error is a page."""
+    from .bridge import sync_chunks
+
+    chunks = sync_chunks(exchange.body)
+    is_async = exchange.plan.is_async
+    try:
+        first = next(chunks, b'')
+    except Exception as exc:
+        try:
+            _drive(exchange, exchange.fail(exc), is_async, context)
+        except BaseException:
+            _drive(exchange, exchange.finish(), is_async, context)
+            raise
+        start_response(exchange.status, exchange.text_headers())
+        body = exchange.body
+        return _ClosingBody(exchange, iter((body,) if type(body) is bytes else body), context)
+    except BaseException:
+        _drive(exchange, exchange.finish(), is_async, context)
+        raise
+    start_response(exchange.status, exchange.text_headers())
+    return _ClosingBody(exchange, chunks, context, first)
+
+
+class _ClosingBody:
+    """The iterable a server gets where something is left to do: each step runs in the request's context."""
+
+    __slots__ = ('_chunks', '_context', '_exchange', '_first')
+
+    def __init__(self, exchange: Any, chunks: Iterator[bytes], context: Context, first: bytes = b'') -> None:
+        self._exchange = exchange
+        self._chunks = chunks
+        self._context = context
+        self._first = first
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        first = self._first
+        if first:
+            self._first = b''
+            return first
+        try:
+            chunk: bytes = self._context.run(next, self._chunks)
+        except StopIteration:
+            raise
+        except Exception as exc:
+            self._context.run(self._exchange.log_error, exc)
+            raise
+        if type(chunk) is not bytes:
+            return as_bytes(chunk)
+        return chunk
+
+    def close(self) -> None:
+        exchange = self._exchange
+        self._context.run(_drive, exchange, exchange.finish(), exchange.plan.is_async, self._context)
+
+
+def as_bytes(chunk: Any) -> bytes:
+    """Give a streamed chunk as bytes: text is encoded as UTF-8; TypeError for what is neither."""
+    if isinstance(chunk, str):
+        return chunk.encode('utf-8')
+    if isinstance(chunk, (bytes, bytearray, memoryview)):
+        return bytes(chunk)
+    raise TypeError(f'A streamed body gives bytes, not {type(chunk).__name__}.')
+
+

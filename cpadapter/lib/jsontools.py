@@ -1,0 +1,101 @@
+"""JSON bodies: the tools `json_in` and `json_out`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..context import current
+from ..errors import HTTPError
+
+__all__ = ['json_handler', 'json_in', 'json_out', 'json_processor']
+
+_encode = json.JSONEncoder().encode
+_decode = json.loads
+
+
+def json_processor(entity: Any) -> None:
+    """Read a JSON document, UTF-8, into `request.json`; HTTPError 411 without Content-Length, 400 if it is none."""
+    if not entity.headers.get('Content-Length') and not entity.headers.get('Transfer-Encoding'):
+        raise HTTPError(411)
+    body = entity.fp.read()
+    try:
+        # A document nested too deeply is no valid one here; int() bounds the digits of numbers.
+        current().request.json = _decode(body.decode('utf-8'))
+    except (ValueError, RecursionError):
+        raise HTTPError(400, 'Invalid JSON document') from None
+
+
+def json_in(
+    content_type: Any = ('application/json', 'text/javascript'),
+    force: bool = True,
+    debug: bool = False,
+    processor: Any = json_processor,
+) -> None:
+    """Read a JSON body into `request.json`.
+
+    content_type: media types taken as JSON, exact, parameters ignored. force: any other type is answered 415.
+    processor: called with the body entity in place of json_processor.
+    """
+    request = current().request
+    if isinstance(content_type, str):
+        content_type = [content_type]
+    body = request.body
+    if force:
+        body.processors.clear()
+        body.default_proc = HTTPError(415, f'Expected an entity of content type {", ".join(content_type)}')
+    for media_type in content_type:
+        body.processors[media_type] = processor
+
+
+json_in.non_blocking = True  # type: ignore[attr-defined]
+
+
+def json_handler(*args: Any, **kwargs: Any) -> Any:
+    """Call the page handler that json_out wrapped and give its result as JSON, in UTF-8."""
+    value = current().request._json_inner_handler(*args, **kwargs)
+    return [_encode(value).encode('utf-8')]
+
+
+def json_out(content_type: str | None = 'application/json', debug: bool = False, handler: Any = json_handler) -> None:
+    """Wrap the current request's page handler so that its result is sent as JSON.
+
+    content_type: what is sent as Content-Type; None leaves it alone.
+    handler: called in place of the page handler, which it finds in `request._json_inner_handler`.
+    """
+    exchange = current()
+    request = exchange.request
+    if request.handler is None:
+        return
+    request._json_inner_handler = request.handler
+    request.handler = handler
+    if content_type is not None:
+        exchange.response.headers['Content-Type'] = content_type
+
+
+json_out.non_blocking = True  # type: ignore[attr-defined]
+
+
+class _JSONFilter:
+    """The filter that json_out is where nothing else wraps the page handler."""
+
+    def __init__(self, content_type: str | None) -> None:
+        self.content_type = content_type
+
+    def prepare(self, exchange: Any) -> None:
+        """Set Content-Type before the page handler runs, which may set another."""
+        if self.content_type is not None:
+            if exchange._response is None:
+                exchange.content_type = self.content_type
+            else:
+                exchange.response.headers['Content-Type'] = self.content_type
+
+    def __call__(self, value: Any, exchange: Any) -> bytes:
+        return _encode(value).encode('utf-8')
+
+
+def make_filter(
+    content_type: str | None = 'application/json', debug: bool = False, handler: Any = json_handler
+) -> Any:
+    """Give the filter for json_out's settings."""
+    return _JSONFilter(content_type)

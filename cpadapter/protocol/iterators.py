@@ -1,0 +1,82 @@
+"""Iterators over response bodies: telling them apart, and reading files in chunks. Knows no request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import GeneratorType
+from typing import Any
+
+__all__ = ['file_generator', 'file_generator_limited', 'is_closable_iterator', 'is_iterator']
+
+
+def is_iterator(obj: Any) -> bool:
+    """Say whether `obj` is a generator, or an object whose iter() is itself."""
+    if isinstance(obj, GeneratorType):
+        return True
+    if not hasattr(obj, '__iter__'):
+        return False
+    return iter(obj) is obj
+
+
+def is_closable_iterator(obj: Any) -> bool:
+    """Say whether `obj` is an iterator whose `close` can be called without arguments."""
+    if not is_iterator(obj):
+        return False
+    if isinstance(obj, GeneratorType):
+        return True
+    close = getattr(obj, 'close', None)
+    if not callable(close):
+        return False
+    import inspect
+
+    try:
+        inspect.signature(close).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+class file_generator:  # noqa: N801
+    """Yield the chunks of a readable object; closes it at the end, on close() and when collected.
+
+    input: an object with `read(size)` giving bytes.
+    chunkSize: bytes a chunk.
+    """
+
+    def __init__(self, input: Any, chunkSize: int = 65536) -> None:  # noqa: N803
+        self.input = input
+        self.chunkSize = chunkSize
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk: bytes = self.input.read(self.chunkSize)
+        if chunk:
+            return chunk
+        self.close()
+        raise StopIteration
+
+    next = __next__
+
+    def close(self) -> None:
+        close = getattr(self.input, 'close', None)
+        if close is not None:
+            close()
+
+    def __del__(self) -> None:
+        try:
+            self.close()
+        except Exception:
+            pass  # a file that cannot be closed any more loses nothing that was not lost before
+
+
+def file_generator_limited(fileobj: Any, count: int, chunk_size: int = 65536) -> Iterator[bytes]:
+    """Yield at most `count` bytes of a readable object, in chunks of at most `chunk_size` bytes."""
+    remaining = count
+    while remaining > 0:
+        chunk = fileobj.read(min(chunk_size, remaining))
+        if not chunk:
+            return
+        remaining -= len(chunk)
+        yield chunk

@@ -1,0 +1,337 @@
+"""The wiki in a real browser: headless Chromium against gunicorn and uvicorn, each started on a free port.
+
+Needs selenium, chromium and chromedriver. Without a browser the tests are skipped, except where the environment
+variable CI is set: there they fail. Screenshots stay in the test's temporary folder.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT = 20  # seconds for a server or a page, far more than either needs
+
+SERVERS = {
+    'gunicorn': ['gunicorn', '--bind', '{address}', '--threads', '4', '--no-control-socket', 'wiki.app:application'],
+    'uvicorn': ['uvicorn', '--host', '127.0.0.1', '--port', '{port}', 'wiki.app:application'],
+}
+
+CHROMIUM_FLAGS = [
+    '--headless=new',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+    '--disable-dev-shm-usage',
+    '--window-size=1100,900',
+]
+
+
+@dataclass
+class Served:
+    """A running wiki: its base address, the folder with its data, and whether its log may tell of errors."""
+
+    base: str
+    data: Path
+    broken: bool = False
+
+
+def unavailable(reason: str) -> None:
+    """Skip the test, or fail it where nothing may be missing."""
+    if os.environ.get('CI'):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    """Give a port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_served(process: 'subprocess.Popen[bytes]', port: int, log: Path) -> None:
+    """Return when the port accepts connections; fail with the server's log if it ends or takes too long."""
+    deadline = time.monotonic() + WAIT
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(('127.0.0.1', port), timeout=1).close()
+            return
+        except OSError:
+            pass  # not listening yet
+        try:
+            process.wait(timeout=0.1)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    pytest.fail('the server did not start:\n' + log.read_text())
+
+
+@pytest.fixture(params=list(SERVERS))
+def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
+    """Serve the wiki, with fresh data, by the server that the test is run with."""
+    name: str = request.param
+    if not find_module(name):
+        unavailable(f'{name} is not installed')
+    port = free_port()
+    data, log = tmp_path / 'data', tmp_path / 'server.log'
+    command = [part.format(address=f'127.0.0.1:{port}', port=port) for part in SERVERS[name]]
+    paths = [path for path in (os.environ.get('PYTHONPATH'), str(ROOT)) if path]
+    environment = {**os.environ, 'WIKI_DATA': str(data), 'PYTHONPATH': os.pathsep.join(paths)}
+    with log.open('wb') as output:
+        process = subprocess.Popen(
+            [sys.executable, '-m', *command], cwd=ROOT / 'examples', env=environment, stdout=output, stderr=output
+        )
+    try:
+        wait_until_served(process, port, log)
+        wiki = Served(f'http://127.0.0.1:{port}', data)
+        yield wiki
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=WAIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    assert ('Traceback' in log.read_text()) == wiki.broken
+
+
+def find_module(name: str) -> bool:
+    """Tell whether a module can be imported, without importing it."""
+    import importlib.util
+
+    return importlib.util.find_spec(name) is not None
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    """Start a browser with an empty profile that saves downloads in `tmp_path`/downloads."""
+    if not find_module('selenium'):
+        unavailable('selenium is not installed')
+    from selenium import webdriver
+
+    chromium, driver = shutil.which('chromium'), shutil.which('chromedriver')
+    if not chromium or not driver:
+        unavailable('chromium or chromedriver is not installed')
+    downloads = tmp_path / 'downloads'
+    downloads.mkdir()
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in [*CHROMIUM_FLAGS, f'--user-data-dir={tmp_path / "profile"}']:
+        options.add_argument(flag)
+    options.add_experimental_option('prefs', {'download.default_directory': str(downloads)})
+    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=driver))
+    try:
+        started.set_page_load_timeout(WAIT)
+        yield started
+    finally:
+        started.quit()
+
+
+class Reader:
+    """A person at the browser: what the tests below do and see, in the words of the wiki."""
+
+    def __init__(self, driver: Any, base: str, folder: Path) -> None:
+        from selenium.webdriver.common.by import By
+
+        self.driver = driver
+        self.base = base
+        self.folder = folder
+        self.by = By
+
+    def open(self, path: str) -> None:
+        self.driver.get(self.base + path)
+
+    def one(self, selector: str) -> Any:
+        return self.driver.find_element(self.by.CSS_SELECTOR, selector)
+
+    def text(self, selector: str = 'main') -> str:
+        return str(self.one(selector).text)
+
+    def follow(self, text: str) -> None:
+        """Click a link and wait for the page behind it."""
+        self.leave(self.driver.find_element(self.by.LINK_TEXT, text).click)
+
+    def press(self, label: str) -> None:
+        """Press a button of a form and wait for the answer."""
+        self.leave(self.driver.find_element(self.by.XPATH, f'//main//button[.="{label}"]').click)
+
+    def leave(self, act: Callable[[], object]) -> None:
+        """Do something that leads to another document, and wait until that is there."""
+        from selenium.webdriver.support.expected_conditions import staleness_of
+
+        page = self.one('html')
+        act()
+        self.until(lambda: staleness_of(page)(self.driver))
+        self.until(lambda: self.driver.execute_script('return document.readyState') == 'complete')
+
+    def until(self, condition: Callable[[], object]) -> None:
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        WebDriverWait(self.driver, WAIT, poll_frequency=0.05).until(lambda driver: condition())
+
+    def write(self, selector: str, text: str) -> None:
+        field = self.one(selector)
+        field.clear()
+        field.send_keys(text)
+
+    def picture(self, name: str) -> None:
+        assert self.driver.save_screenshot(str(self.folder / f'{name}.png'))
+
+
+@pytest.fixture
+def reader(browser: Any, served: Served, tmp_path: Path) -> Reader:
+    """Give a person in front of the wiki."""
+    return Reader(browser, served.base, tmp_path)
+
+
+def create(reader: Reader, title: str, text: str) -> None:
+    """Make a page through the page that says it is missing."""
+    reader.open(f'/page/{title}')
+    reader.follow('Create this page')
+    reader.write('#text', text)
+    reader.press('Save')
+    assert reader.text('h1') == title
+
+
+def test_page_is_created_from_the_404_page_then_edited_and_its_link_followed(reader: Reader) -> None:
+    reader.open('/')
+    assert reader.text('h1') == 'Front page'
+    reader.picture('front')
+    reader.follow('Sandbox')
+    assert 'does not exist yet' in reader.text()
+    reader.picture('missing')
+
+    reader.follow('Create this page')
+    reader.write(
+        '#text', "= Plan =\n* ''first'' & <b>second</b>\n** nested\n\nBack to [[Front page]] or [[Elsewhere]]."
+    )
+    reader.write('#author', 'Zoë')
+    reader.press('Preview')
+    assert reader.text('.preview h2 + article h2') == 'Plan'
+    reader.picture('preview')
+    reader.press('Save')
+    assert reader.driver.current_url == reader.base + '/page/Sandbox'
+    assert reader.text('article li em') == 'first'
+    assert '<b>second</b>' in reader.text('article')
+    assert reader.text('article a.missing') == 'Elsewhere'
+    assert 'Version 1' in reader.text('footer')
+    assert 'Zoë' in reader.text('footer')
+
+    reader.follow('Edit')
+    assert reader.one('#author').get_attribute('value') == 'Zoë'
+    reader.one('#text').send_keys('One line more.')
+    reader.write('#summary', 'one line')
+    reader.press('Save')
+    assert 'One line more.' in reader.text('article')
+    reader.picture('page')
+
+    reader.follow('History')
+    reader.follow('changes')
+    assert reader.text('.diff ins') == '+One line more.'
+    reader.picture('changes')
+    reader.follow('Back to the page')
+    reader.follow('Front page')
+    assert reader.text('h1') == 'Front page'
+    assert not reader.driver.find_elements(reader.by.CSS_SELECTOR, 'article a.missing')
+
+
+def test_second_editor_is_told_of_the_conflict_and_keeps_the_text(reader: Reader) -> None:
+    create(reader, 'Shared', 'The first text.')
+    first = reader.driver.current_window_handle
+    reader.follow('Edit')
+    reader.driver.switch_to.new_window('tab')
+    reader.open('/edit/Shared')
+    reader.write('#text', 'The text of the quick one.')
+    reader.press('Save')
+    reader.driver.close()
+    reader.driver.switch_to.window(first)
+    reader.write('#text', 'The text of the slow one.')
+    reader.press('Save')
+    assert 'Edit conflict' in reader.text('[role=alert]')
+    assert reader.one('#text').get_attribute('value').strip() == 'The text of the slow one.'
+    assert reader.text('.diff del') == '-The text of the quick one.'
+    reader.picture('conflict')
+    reader.press('Save')
+    assert reader.text('article') == 'The text of the slow one.'
+    assert 'Version 3' in reader.text('footer')
+
+
+def test_attachment_is_uploaded_and_downloaded_unchanged(reader: Reader, tmp_path: Path) -> None:
+    name = 'plan, é & <x>.bin'
+    content = os.urandom(300_000)
+    source = tmp_path / name
+    source.write_bytes(content)
+    create(reader, 'Files', 'See [[file:' + name + ']].')
+    assert reader.driver.find_elements(reader.by.CSS_SELECTOR, 'article a.missing')
+    reader.one('#file').send_keys(str(source))
+    reader.press('Upload')
+    assert reader.text('.files a') == name
+    assert not reader.driver.find_elements(reader.by.CSS_SELECTOR, 'article a.missing')
+    reader.picture('attachment')
+
+    reader.one('.files a').click()
+    saved = tmp_path / 'downloads'
+    reader.until(lambda: [path for path in saved.iterdir() if path.stat().st_size == len(content)])
+    (found,) = [path for path in saved.iterdir() if path.suffix == '.bin']
+    assert found.read_bytes() == content
+    assert 'é' in found.name
+
+
+def test_search_finds_words_and_offers_a_new_page(reader: Reader) -> None:
+    create(reader, 'Garden', 'Apples and 100 % pears.')
+    reader.write('#q', '100 % apples')
+    reader.leave(reader.one('header form button').click)
+    assert reader.text('.found a') == 'Garden'
+    assert 'Pages found: 1' in reader.text()
+    reader.picture('search')
+    reader.open('/search?q=kitchen')
+    reader.follow('Create the page “Kitchen”')
+    assert reader.text('h1') == 'Create Kitchen'
+    reader.follow('Recent changes')
+    assert reader.text('.versions li:first-child a') == 'Garden'
+
+
+def test_second_application_gives_the_pages_as_json(reader: Reader) -> None:
+    create(reader, 'Data', 'Ünïcode')
+    reader.open('/api/pages/Data')
+    page = json.loads(reader.text('body pre'))
+    assert (page['title'], page['version'], page['text']) == ('Data', 1, 'Ünïcode\n')
+    reader.open('/api/pages/Nothing')
+    assert json.loads(reader.text('body pre'))['error'] == '404 Not Found'
+
+    body = json.dumps({'text': 'Written by a program.', 'base': 1}).encode()
+    put = urllib.request.Request(
+        reader.base + '/api/pages/Data', body, {'Content-Type': 'application/json'}, method='PUT'
+    )
+    with urllib.request.urlopen(put, timeout=WAIT) as answer:
+        assert answer.status == 200
+    reader.open('/page/Data')
+    assert reader.text('article') == 'Written by a program.'
+
+
+def test_unforeseen_error_gives_a_page_without_internals(reader: Reader, served: Served) -> None:
+    reader.open('/')
+    for path in served.data.glob('wiki.sqlite*'):
+        path.unlink()
+    served.broken = True
+    (served.data / 'wiki.sqlite').write_bytes(b'this is no database' * 100)
+    reader.open('/')
+    assert reader.text('h1') == '500 Internal Server Error'
+    assert 'database' not in reader.text()
+    assert 'wiki.sqlite' not in reader.driver.page_source
+    reader.picture('failure')

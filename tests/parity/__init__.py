@@ -1,0 +1,1 @@
+"""One application, run on CherryPy and on cpadapter, and the answers compared."""

@@ -1,0 +1,23 @@
+"""CherryPy's names for the bus."""
+
+from __future__ import annotations
+
+import pytest
+
+from cpadapter import process
+from cpadapter.core.engine import Engine
+from cpadapter.process import wspbus
+
+
+def test_the_bus_is_the_engine():
+    assert wspbus.Bus is Engine
+    assert isinstance(wspbus.bus, wspbus.Bus)
+    assert process.bus is wspbus.bus
+    assert wspbus.bus.states is wspbus.states
+
+
+def test_submodules_load_when_named():
+    assert process.plugins.SimplePlugin.bus is None
+    assert process.servers.ServerAdapter.start.priority == 75
+    with pytest.raises(AttributeError, match='nothing'):
+        process.nothing  # noqa: B018
