@@ -108,13 +108,12 @@ class Root:
         )
 
     @cpadapter.expose
+    @cpadapter.config(**{'response.stream': True})
     def numbers(self, upto: str = '10') -> Iterator[str]:
         """Answer `/numbers`: plain text, each line sent as soon as it is made."""
         highest = whole_number(upto, 1_000_000)
         cpadapter.response.headers['Content-Type'] = 'text/plain'
         return (f'{number}\n' for number in range(1, highest + 1))
-
-    numbers._cp_config = {'response.stream': True}  # type: ignore[attr-defined]
 
     @cpadapter.expose
     def away(self) -> None:

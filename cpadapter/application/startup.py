@@ -56,13 +56,14 @@ def quickstart(
     if signals is not None:
         signals.subscribe()
     try:
-        engine.start()
-    except KeyboardInterrupt:
-        engine.log('Keyboard Interrupt: shutting down bus')
-        return
+        try:
+            engine.start()
+            engine.block()
+        except KeyboardInterrupt:  # before block() was there to catch it
+            engine.log('Keyboard Interrupt: shutting down bus')
+            engine.exit()
     except ChannelFailures:
         raise SystemExit(EX_SOFTWARE) from None  # the log has it, with tracebacks
-    engine.block()
 
 
 def wsgi_app(root: Any = None, script_name: str = '', config: Any = None, *, site: Site | None = None) -> Any:

@@ -7,16 +7,18 @@ The instance is itself the callable that every server wants, WSGI or ASGI by how
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from ..changes import changed, changes
 from ..context import current, exchange_var
 from ..errors import HTTPError, NotFound
-from ..extension.dispatch import is_plain
+from ..extension.dispatch import Dispatcher, is_plain
 from ..extension.namespaces import NamespaceSet, WatchedDict
 from ..gateways.callable import DualCallable
 from ..gateways.wsgi import serve_wsgi
+from ..protocol.messages import decode_path
 from .config import AppConfig, unknown_key_message
 from .log import LogManager
 from .pipeline import Exchange
@@ -55,7 +57,6 @@ class Application(DualCallable):
     response_class: Any = Response
     relative_urls: Any = False
 
-    plain_request_init = Request.__init__
     publishes = False
 
     def __init__(
@@ -158,8 +159,7 @@ class Application(DualCallable):
             return self.open_at(head, own, whole[size:] or '/', request)
         if head.path.startswith(own) and (len(head.path) == size or head.path[size] == '/'):
             return self.open_at(head, head.outer + own, head.path[size:] or '/', request)
-        exchange = self.open_at(head, head.outer + own, head.path, request, NotFound(head.outer + head.path))
-        return exchange
+        return self.open_at(head, head.outer + own, head.path, request, NotFound(head.outer + head.path))
 
     def open_at(
         self,
@@ -172,55 +172,88 @@ class Application(DualCallable):
         """Open at a known place: script_name without trailing slash, path_info below it, starting with '/'."""
         if self._stamp != changes.count:
             self._refresh()
-        exchange = Exchange(self, head)
-        exchange.site = self.site
-        exchange.script_name = script_name
-        exchange.path_info = path_info
+        exchange = Exchange(self, head, script_name, path_info)
         exchange_var.set(exchange)
+        if self._unusual or request is not None or fault is not None or head.fault is not None:
+            return self._open_unusual(exchange, request, fault)
+        try:
+            handler, exchange.args, is_index, confs = self._find(exchange, path_info)
+            exchange.handler = handler
+            exchange.is_index = is_index
+            if confs is None and exchange._request is None:
+                # PERF: no config of its own and nothing looked at yet: the page handler alone says which plan.
+                func = handler.__func__ if type(handler) is MethodType else handler_key(handler)
+                plans = self._plans_by_handler[is_index, path_info[-1] == '/']
+                plan = plans.get(func)
+                if plan is None:
+                    plan = plans[func] = self._plan_for(exchange)
+                exchange.plan = plan
+                return exchange
+            exchange.confs = confs
+            exchange.plan = self._plan_for(exchange)
+        except Exception as exc:
+            self._blame(exchange, exc)
+        if exchange._request is not None:
+            self._catch_up(exchange, exchange._request)
+        return exchange
+
+    def _open_unusual(self, exchange: Exchange, request: Request | None, fault: Exception | None) -> Exchange:
+        """Open where more is to be done than to walk the tree: listeners, dispatchers, encodings, faults."""
         if request is not None:
             exchange.adopt(request)
+        head = exchange.head
         if self.publishes:
             exchange.publish_start()
         try:
+            if fault is None and head.fault is not None:
+                fault = HTTPError(*head.fault)
             if fault is not None:
                 raise fault
-            if head.fault is not None:
-                raise HTTPError(*head.fault)
+            if self.uri_encoding is not None:
+                self._decode_path(exchange)
             if self._plain:
-                self._dispatcher.open(exchange, path_info)
+                self._dispatcher.open(exchange, exchange.path_info)
             else:
-                request = exchange.request
-                request.get_resource(path_info)
-                if exchange.plan is not None:
-                    return exchange
-            handler = exchange.handler
-            confs = exchange.confs
-            if confs:
-                key = (
-                    handler_key(handler),
-                    exchange.is_index,
-                    path_info[-1:] == '/',
-                    *[id(conf) for _, conf in confs],
-                )
-                plan = self._plans.get(key)
-                if plan is None or not plan.keep[1].is_fresh():
-                    plan = self._compile(key, handler, confs, exchange.is_index, path_info)
-            else:
-                key = (handler_key(handler), exchange.is_index, path_info[-1:] == '/')
-                plan = self._plans.get(key)
-                if plan is None:
-                    plan = self._compile(key, handler, confs, exchange.is_index, path_info)
-            exchange.plan = plan
-            made = exchange._request
-            if made is not None:
-                self._catch_up(exchange, made)
+                exchange.request.get_resource(exchange.path_info)
+            if exchange.plan is None:
+                exchange.plan = self._plan_for(exchange)
+            elif exchange._request is not None:
+                return exchange
         except Exception as exc:
-            exchange.fault = exc
-            exchange.handler = None
-            exchange.plan = self._fault_plan(exchange.confs)
-            if exchange._request is not None:
-                self._catch_up(exchange, exchange._request)
+            self._blame(exchange, exc)
+        if exchange._request is not None:
+            self._catch_up(exchange, exchange._request)
         return exchange
+
+    def _plan_for(self, exchange: Exchange) -> Plan:
+        """Give the plan for the page handler and config that dispatch found; compiled at first sight."""
+        confs = exchange.confs or ()
+        handler = exchange.handler
+        path_info = exchange.path_info
+        key = (handler_key(handler), exchange.is_index, path_info[-1:] == '/', *[id(conf) for _, conf in confs])
+        plan = self._plans.get(key)
+        if plan is None or not plan.keep[1].is_fresh():
+            merged = merge_confs(self.site.config, confs, self.config, path_info)
+            plan = compile_plan(self, handler, merged, exchange.is_index, path_info[-1:] == '/', _Kept(confs))
+            self._keep(key, plan)
+        return plan
+
+    def _blame(self, exchange: Exchange, exc: Exception) -> None:
+        """Let the pipeline answer what was raised before there was a plan."""
+        exchange.fault = exc
+        exchange.handler = None
+        exchange.plan = self._fault_plan(exchange.confs)
+
+    def _decode_path(self, exchange: Exchange) -> None:
+        """Decode the path anew where config names another encoding than UTF-8 for it."""
+        path_info = exchange.path_info
+        assert self.uri_encoding is not None  # the caller has looked
+        encoding = self.uri_encoding(path_info)
+        if path_info.isascii() or encoding.lower().replace('-', '') == 'utf8':
+            return
+        path = decode_path(exchange.head.path_bytes.decode('latin-1'), encoding)
+        if path.startswith(exchange.script_name):
+            exchange.path_info = path[len(exchange.script_name) :]
 
     def _catch_up(self, exchange: Exchange, request: Any) -> None:
         """Bring a request that was made before its plan up to the plan; what dispatch put into params stays."""
@@ -271,17 +304,13 @@ class Application(DualCallable):
             request.args = args
             request.kwargs = kwargs or {}
 
-    def _compile(self, key: Any, handler: Any, confs: Any, is_index: bool | None, path_info: str) -> Plan:
-        merged = merge_confs(self.site.config, confs or (), self.config, path_info)
-        plan = compile_plan(self, handler, merged, is_index, path_info[-1:] == '/', _Kept(confs or ()))
-        self._keep(key, plan)
-        return plan
-
     def _keep(self, key: Any, plan: Plan) -> None:
         plans = self._plans
         if len(plans) >= MAX_PLANS:
             # Nodes made for each request fill the cache with keys that never come back: start afresh.
             plans.clear()
+            for by_handler in self._plans_by_handler.values():
+                by_handler.clear()
         plans[key] = plan
 
     def _fault_plan(self, confs: Any) -> Plan:
@@ -299,7 +328,8 @@ class Application(DualCallable):
         """Forget plans compiled before the last change, and look again at what they rest on."""
         self.site.engine.ensure_started()
         stamp = changes.count
-        self._plans.clear()
+        self._plans = {}
+        self._plans_by_handler = {(index, slash): {} for index in (None, False, True) for slash in (False, True)}
         self.sections = {
             path: section
             for path, section in self.config.items()
@@ -314,9 +344,17 @@ class Application(DualCallable):
             and not any('request.dispatch' in section for section in self.config.values() if hasattr(section, 'get'))
             and self.request_class.get_resource is Request.get_resource
         )
-        self.uri_encoding = None
+        self.uri_encoding: Callable[[str], str] | None = None
         if any('request.uri_encoding' in section for section in self.config.values() if hasattr(section, 'get')):
             self.uri_encoding = self._uri_encoding
+        self._unusual = (
+            self.publishes
+            or self.uri_encoding is not None
+            or not self._plain
+            or type(self._dispatcher).open is not Dispatcher.open
+        )
+        if self._plain:
+            self._find = self._dispatcher.find
         self._stamp = stamp
 
     def _uri_encoding(self, path: str) -> str:
@@ -348,7 +386,6 @@ class Application(DualCallable):
         request = self.request_class(local, remote, scheme, sproto)
         request.app = self
         exchange = Exchange(self, None)
-        exchange.site = self.site
         exchange.adopt(request)
         exchange_var.set(exchange)
         for channel in ('acquire_thread', 'before_request'):

@@ -19,7 +19,7 @@ from ..errors import ClientDisconnected, HTTPError, HTTPRedirect, InternalRedire
 from ..extension.dispatch import mismatch
 from ..extension.hooks import Hook, log_once, run_hooks
 from ..protocol.headers import BadHeaderValue
-from .request import parse_query
+from .request import Request, parse_query
 from .response import is_async_body
 
 if TYPE_CHECKING:
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from ..typing import BodyReader
     from .application import Application
     from .plan import Plan
-    from .request import Request
     from .response import Response
     from .site import Site
 
 __all__ = ['Exchange', 'Suspend']
+
+# Given for the page handler's result where a hook has set the body already.
+HANDLED: Any = object()
 
 FORM = 'application/x-www-form-urlencoded'
 MAX_FORM = 1 << 20
@@ -59,7 +61,6 @@ class Exchange:
     redirect: the InternalRedirect that ended this exchange, if one did: the gateway opens the next one.
     """
 
-    site: Site
     plan: Plan = None  # type: ignore[assignment]
     handler: Any = None
     args: Any = ()
@@ -84,17 +85,30 @@ class Exchange:
     on_loop = False
     offload: Callable[[Callable[[], Any]], Any] | None = None
     visited: tuple[str, ...] = ()
-    script_name = ''
-    path_info = '/'
+    _site: Site | None = None
     _request: Any = None
     _response: Any = None
     _reader: Any = None
     _failed_hooks: Any = None
 
-    def __init__(self, app: Application | None, head: RequestHead | None) -> None:
+    def __init__(
+        self, app: Application | None, head: RequestHead | None, script_name: str = '', path_info: str = '/'
+    ) -> None:
         self.app: Any = app
         self.head: Any = head
+        self.script_name = script_name
+        self.path_info = path_info
         self.params = {}
+
+    @property
+    def site(self) -> Site:
+        """The site of the application, or of the placeholder."""
+        site: Site = self._site if self._site is not None else self.app.site
+        return site
+
+    @site.setter
+    def site(self, site: Site) -> None:
+        self._site = site
 
     # -- what is made when first asked for
 
@@ -188,12 +202,12 @@ class Exchange:
             if isinstance(exc, throws):
                 raise
             self._fall_back(exc)
-        if self.head.method == 'HEAD' and self.body:
+        if self.head.method == 'HEAD':
             self._drop_body()
         log = self.app.log
         if log.wants_access():
             try:
-                log.access(self)
+                log.access()
             except Exception:
                 log.error(traceback=True)
 
@@ -202,25 +216,63 @@ class Exchange:
         plan = self.plan
         try:
             try:
+                head = self.head
                 if self.fault is not None:
                     raise self.fault
                 if not plan.simple:
                     self._set_up(plan)
                 if plan.on_start_resource or self.hooks is not None:
                     await self.run_point('on_start_resource')
-                head = self.head
                 if head.query:
                     self._take_query(plan)
-                if plan.before_request_body or self.hooks is not None or head.method in plan.methods_with_bodies:
+                if plan.before_request_body or head.method in plan.methods_with_bodies or self.hooks is not None:
                     await self._take_body(plan)
                 if plan.before_handler or self.hooks is not None:
                     await self.run_point('before_handler')
-                await self._handle(plan)
+                # -- the page handler
+                self.stage = 'handler'
+                for prepare in plan.prepares:
+                    prepare(self)
+                if self._request is None:
+                    handler = self.handler
+                    if handler is None:
+                        raise NotFound()
+                    args = self.args
+                    params = self.params
+                    try:
+                        value = handler(*args, **params) if args or params else handler()
+                    except TypeError as exc:
+                        error = self._explain(handler, args, params, exc)
+                        if error is None:
+                            raise
+                        raise error from exc
+                else:
+                    value = self._call_handler()
+                    if value is HANDLED:
+                        return await self._finalize()
+                kind = type(value)
+                if kind is not str and kind is not bytes:
+                    if kind is CoroutineType or hasattr(value, '__await__'):
+                        value = await value if self.on_loop else await Suspend(value)
+                    if is_async_body(value) and not (self._response is not None and self._response.stream):
+                        value = await (self._collect(value) if self.on_loop else Suspend(self._collect(value)))
+                for result_filter in plan.filters:
+                    value = result_filter(value, self)
+                if (
+                    self._response is None
+                    and type(value) is bytes
+                    and plan.simple
+                    and not plan.before_finalize
+                    and self.hooks is None
+                ):
+                    # Nobody has looked at the response: its head is known.
+                    self.body = value
+                else:
+                    self.response.body = value
+                    await self._finalize()
             except (HTTPRedirect, HTTPError) as exc:
                 await self._answer(exc)
-            except (BadHeaderValue, InternalRedirect) as exc:
-                if isinstance(exc, InternalRedirect):
-                    raise
+            except BadHeaderValue as exc:
                 await self._answer(HTTPError(400, str(exc)))
             finally:
                 if plan.on_end_resource or self.hooks is not None:
@@ -234,10 +286,33 @@ class Exchange:
             request = self.request
             if isinstance(exc, request.throws) or request.throw_errors or self.throws:
                 raise
-            if plan.overridden and 'handle_error' in plan.overridden:
+            if 'handle_error' in plan.overridden:
                 request.handle_error()
             else:
                 await self.handle_error(exc)
+
+    def _call_handler(self) -> Any:
+        """Call the page handler as the request has it, which hooks and tools may have changed; HANDLED if none."""
+        request = self._request
+        if not request.__dict__.keys().isdisjoint(('handler', 'args', 'kwargs')):
+            handler = request.handler
+            return HANDLED if handler is None else handler()
+        handler = self.handler
+        if handler is None:
+            raise NotFound()
+        try:
+            return handler(*self.args, **request.params)
+        except TypeError as exc:
+            error = self._explain(handler, self.args, request.params, exc)
+            if error is None:
+                raise
+            raise error from exc
+
+    def _explain(self, handler: Any, args: Any, params: dict[str, Any], exc: TypeError) -> Exception | None:
+        """Say which error of the client's a TypeError from calling a page handler is; None if it is its own."""
+        if isinstance(handler, Exception):
+            return handler
+        return mismatch(handler, args, params, exc)
 
     def _set_up(self, plan: Plan) -> None:
         """Do what config asks for at each request: attributes, tools with a `_setup` of their own, namespaces."""
@@ -334,54 +409,6 @@ class Exchange:
         if limit and length > limit:
             raise HTTPError(413, 'The entity sent with the request exceeds the maximum allowed bytes.')
         return length
-
-    async def _handle(self, plan: Plan) -> None:
-        """Call the page handler, filter what it gives, and finalize."""
-        self.stage = 'handler'
-        request = self._request
-        if plan.prepares:
-            for prepare in plan.prepares:
-                prepare(self)
-        if request is not None and not request.__dict__.keys().isdisjoint(('handler', 'args', 'kwargs')):
-            handler = request.handler
-            if handler is None or (handler is not None and not handler and not callable(handler)):
-                # A hook has set the body already.
-                return await self._finalize()
-            value = handler()
-        else:
-            handler = self.handler
-            if handler is None:
-                raise NotFound()
-            params = self.params if request is None else request.params
-            try:
-                value = handler(*self.args, **params) if self.args or params else handler()
-            except TypeError as exc:
-                if isinstance(handler, Exception):
-                    raise handler from None
-                error = mismatch(handler, self.args, params, exc)
-                if error is None:
-                    raise
-                raise error from exc
-        kind = type(value)
-        if kind is not str and kind is not bytes:
-            if kind is CoroutineType or hasattr(value, '__await__'):
-                value = await value if self.on_loop else await Suspend(value)
-            if is_async_body(value) and not (self._response is not None and self._response.stream):
-                value = await (self._collect(value) if self.on_loop else Suspend(self._collect(value)))
-        for result_filter in plan.filters:
-            value = result_filter(value, self)
-        if (
-            self._response is None
-            and type(value) is bytes
-            and plan.simple
-            and not plan.before_finalize
-            and self.hooks is None
-        ):
-            # Nobody has looked at the response: its head is known.
-            self.body = value
-            return None
-        self.response.body = value
-        return await self._finalize()
 
     async def _collect(self, body: Any) -> list[Any]:
         return [chunk async for chunk in body]
@@ -572,18 +599,6 @@ class Exchange:
         except Exception as exc:
             log_once(exc)
 
-    @property
-    def needs_close(self) -> bool:
-        """Whether something is left to be done after the body was sent."""
-        plan = self.plan
-        return bool(
-            plan.on_end_request
-            or self.hooks is not None
-            or type(self.body) is not bytes
-            or self.app.publishes
-            or plan.request_class.__dict__.get('close')
-        )
-
     # -- the end
 
     async def finish(self) -> None:
@@ -604,7 +619,7 @@ class Exchange:
         if self.app.publishes:
             self._publish('after_request')
         request = self._request
-        if request is not None and 'close' in type(request).__dict__:
+        if request is not None and type(request).close is not Request.close:
             try:
                 request.close()
             except Exception as exc:
@@ -629,14 +644,18 @@ class Exchange:
                 log_once(exc)
         self.stage = 'close'
 
-    def close_fast(self) -> None:
-        """End an exchange that has nothing left to do."""
+    def close_fast(self) -> bool:
+        """End here and now an exchange that has nothing left to do; False, and nothing is done, if it has."""
+        plan = self.plan
+        if plan.closes or self.hooks is not None or self.app.publishes or type(self.body) is not bytes:
+            return False
         self.closed = True
         request = self._request
         if request is not None:
             request.closed = True
             self._request = None
         self._response = None
+        return True
 
     def publish_start(self) -> None:
         """Tell the engine's listeners that a request begins."""

@@ -14,6 +14,7 @@ from ..errors import CherryPyException
 from ..extension.hooks import HOOKPOINTS, Hook, HookMap, is_async_callable
 from ..extension.tools import UnknownSetting, compiles
 from .config import nearest
+from .request import Request
 
 if TYPE_CHECKING:
     from .application import Application
@@ -139,6 +140,7 @@ class Plan:
         'before_handler',
         'before_request_body',
         'body_attrs',
+        'closes',
         'config',
         'content_type',
         'error_page',
@@ -282,8 +284,9 @@ def compile_plan(
     plan.is_async = plan.handler_is_async or any(
         hook.is_async for point in HOOKPOINTS for hook in getattr(plan, point)
     )
+    plan.closes = bool(plan.on_end_request) or request_class.close is not Request.close
     plan.simple = not (plan.setups or plan.overridden or plan.response_attrs or plan.response_headers) and (
-        request_class.__init__ is app.plain_request_init
+        request_class.__init__ is Request.__init__
     )
     return plan
 
@@ -298,8 +301,7 @@ def _default(request_class: Any, name: str) -> Any:
 
 def _overridden(request_class: Any) -> frozenset[str]:
     """Name the lifecycle methods that a subclass of Request overrides."""
-    base = next(cls for cls in request_class.__mro__ if cls.__module__.endswith('.core.request'))
-    return frozenset(name for name in LIFECYCLE if getattr(request_class, name) is not getattr(base, name))
+    return frozenset(name for name in LIFECYCLE if getattr(request_class, name) is not getattr(Request, name))
 
 
 def _code(rest: str, key: str) -> int:

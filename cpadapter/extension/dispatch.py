@@ -35,6 +35,9 @@ __all__ = [
     'validate_translator',
 ]
 
+# (page handler or None, positional arguments, is_index, config dicts met with their depth)
+Found = tuple[Any, Sequence[str], 'bool | None', 'list[tuple[int, Any]] | None']
+
 punctuation_to_underscores = str.maketrans(string.punctuation, '_' * len(string.punctuation))
 
 
@@ -225,26 +228,35 @@ class Dispatcher:
         exchange = current()
         func, vpath, is_index, confs = self.find(exchange, path)
         request = exchange.request
-        request.config = exchange.app.merged_config(confs)
+        request.config = exchange.app.merged_config(confs or ())
         request.is_index = is_index
         return func, vpath
 
     def open(self, exchange: Exchange, path: str) -> None:
         """Find the page handler for the pipeline, without a Request: sets handler, args, is_index and confs."""
-        func, exchange.args, exchange.is_index, exchange.confs = self.find(exchange, path)
-        exchange.handler = func
+        exchange.handler, exchange.args, exchange.is_index, exchange.confs = self.find(exchange, path)
 
-    def find(self, exchange: Exchange, path: str) -> tuple[Any, list[str], bool | None, list[tuple[int, Any]]]:
+    def find(self, exchange: Exchange, path: str) -> Found:
         """Walk the tree along `path`; give (page handler or None, vpath, is_index, confs).
 
-        confs: (depth, dict) pairs in the order they are merged, each `_cp_config` and each config section met.
+        confs: (depth, dict) pairs in the order they are merged, each `_cp_config` and each config section met;
+            None if there are none.
         """
         app = exchange.app
         node = app.root
         sections = app.sections
-        names = path.split('/')
-        names = [name for name in names if name]
-        values = names
+        confs = None
+        conf = getattr(node, '_cp_config', None)
+        if conf:
+            confs = [(0, conf)]
+        conf = app.root_section
+        if conf:
+            if confs is None:
+                confs = [(0, conf)]
+            else:
+                confs.append((0, conf))
+
+        names = values = [name for name in path.split('/') if name] if path != '/' else []
         if '%2' in path:
             segments = exchange.head.segments
             if segments is not None and len(segments) == len(names):
@@ -253,17 +265,8 @@ class Dispatcher:
                 # COMPAT: servers that keep an encoded slash in PATH_INFO leave it to us.
                 values = [name.replace('%2F', '/').replace('%2f', '/') for name in names]
         count = len(names)
-
-        confs: list[tuple[int, Any]] = []
-        conf = getattr(node, '_cp_config', None)
-        if conf:
-            confs.append((0, conf))
-        if app.root_section:
-            confs.append((0, app.root_section))
-
-        dispatch_name = self.dispatch_method_name
         plain = self._skip_identifiers
-        # Trail of (node, segments consumed when it was reached); nodes that were not found are left out of it.
+        # Trail of (node, segments consumed when it was reached).
         trail = [(node, 0)]
         position = 0
         curpath = ''
@@ -271,87 +274,70 @@ class Dispatcher:
         while position < count:
             name = names[position]
             sub = None
-            if node is not None:
-                if plain and name.isidentifier():
-                    if name[:2] != '__':
-                        sub = getattr(node, name, None)
-                else:
-                    name = name.translate(self.translate)
-                    if name[:2] != '__':
-                        sub = getattr(node, name, None)
             step = 1
-            if sub is None and node is not None:
-                dispatch = getattr(node, dispatch_name, None) if dispatch_name else None
-                if (
-                    dispatch is not None
-                    and not popped_args
-                    and callable(dispatch)
-                    and not getattr(dispatch, 'exposed', False)
-                ):
-                    rest = values[position:]
-                    before = len(rest)
-                    try:
-                        sub = dispatch(vpath=rest)
-                    except BaseException:
-                        # The error page is chosen by the config walked so far.
-                        exchange.confs = confs
-                        raise
-                    if len(rest) > before:
-                        exchange.confs = confs
-                        raise CherryPyException(
-                            'A vpath segment was added.  Custom dispatchers may only remove elements.  '
-                            f'While trying to process {names[position]} in {names}'
-                        )
-                    if len(rest) < before:
-                        step = before - len(rest)
+            if node is not None:
+                if not plain or not name.isidentifier():
+                    name = name.translate(self.translate)
+                if name[:2] != '__':
+                    sub = getattr(node, name, None)
+                if sub is None:
+                    dispatch = getattr(node, self.dispatch_method_name, None) if self.dispatch_method_name else None
+                    if (
+                        dispatch is not None
+                        and not popped_args
+                        and callable(dispatch)
+                        and not getattr(dispatch, 'exposed', False)
+                    ):
+                        rest = values[position:]
+                        try:
+                            sub, step = self._ask(dispatch, node, rest, names, position)
+                        except BaseException:
+                            # The error page is chosen by the config walked so far.
+                            exchange.confs = confs
+                            raise
                         if rest != values[position + step :]:
                             # Segments were taken from elsewhere than the front.
                             values = values[: position + step] + rest
                             names = names[: position + step] + rest
-                    if isinstance(sub, (list, tuple)):
-                        sub = None
-                    popped_args = getattr(dispatch, 'pops_args', False) and sub is node
+                        popped_args = sub is node and getattr(dispatch, 'pops_args', False)
+                    else:
+                        popped_args = False
                 else:
                     popped_args = False
-            else:
-                popped_args = False
-            depth = len(trail)
-            if sub is not None:
-                conf = getattr(sub, '_cp_config', None)
-                if conf:
-                    confs.append((depth, conf))
+                if sub is not None:
+                    conf = getattr(sub, '_cp_config', None)
+                    if conf:
+                        if confs is None:
+                            confs = []
+                        confs.append((len(trail), conf))
             if sections is not None:
                 for name in names[position : position + step]:
                     curpath = f'{curpath}/{name}'
-                    section = sections.get(curpath)
-                    if section is not None:
-                        confs.append((depth, section))
+                    conf = sections.get(curpath)
+                    if conf is not None:
+                        if confs is None:
+                            confs = []
+                        confs.append((len(trail), conf))
             position += step
             node = sub
             trail.append((node, position))
 
         # The hidden index at the end of every path.
+        sub = None
         if node is not None:
             sub = getattr(node, 'index', None)
+        if sub is not None or sections is not None:
+            conf = getattr(sub, '_cp_config', None)
+            section = None if sections is None else sections.get(curpath + '/index')
+            if conf or section:
+                confs = (confs or []) + [(len(trail), source) for source in (conf, section) if source]
             if sub is not None:
-                default = getattr(sub, 'default', None)
-                if default is not None and getattr(default, 'exposed', False):
-                    return self._chosen(sub, default, [], path[-1:] == '/', confs, len(trail), sections, curpath)
-                conf = getattr(sub, '_cp_config', None)
-                if conf:
-                    confs.append((len(trail), conf))
-                if getattr(sub, 'exposed', False):
-                    if sections is not None:
-                        section = sections.get(curpath + '/index')
-                        if section is not None:
-                            confs.append((len(trail), section))
-                    return sub, [], True, confs
-        if sections is not None:
-            section = sections.get(curpath + '/index')
-            if section is not None:
-                confs.append((len(trail), section))
+                trail.append((sub, position))
 
-        for depth in range(len(trail) - 1, -1, -1):
+        slashed = path[-1:] == '/'
+        depth = len(trail)
+        while depth:
+            depth -= 1
             candidate, consumed = trail[depth]
             if candidate is None:
                 continue
@@ -359,34 +345,31 @@ class Dispatcher:
             if default is not None and getattr(default, 'exposed', False):
                 conf = getattr(default, '_cp_config', None)
                 if conf:
+                    # Merged after its node, before what lies deeper.
+                    if confs is None:
+                        confs = []
                     at = len(confs)
                     while at and confs[at - 1][0] > depth:
                         at -= 1
                     confs.insert(at, (depth, conf))
-                return default, values[consumed:], path[-1:] == '/', confs
+                return default, values[consumed:], slashed, confs
             if getattr(candidate, 'exposed', False):
-                return candidate, values[consumed:], False, confs
-        return None, [], None, confs
+                return candidate, values[consumed:], candidate is sub, confs
+        return None, (), None, confs
 
-    def _chosen(
-        self,
-        node: Any,
-        default: Any,
-        vpath: list[str],
-        is_index: bool,
-        confs: list[tuple[int, Any]],
-        depth: int,
-        sections: Any,
-        curpath: str,
-    ) -> tuple[Any, list[str], bool, list[tuple[int, Any]]]:
-        """Finish with the `default` of a node that the hidden index reached."""
-        for source in (getattr(node, '_cp_config', None), sections and sections.get(curpath + '/index')):
-            if source:
-                confs.append((depth, source))
-        conf = getattr(default, '_cp_config', None)
-        if conf:
-            confs.append((depth, conf))
-        return default, vpath, is_index, confs
+    def _ask(self, dispatch: Any, node: Any, rest: list[str], names: list[str], position: int) -> tuple[Any, int]:
+        """Let a node's dispatch method take segments off `rest`; give (the node it leads to, how many it took)."""
+        before = len(rest)
+        sub = dispatch(vpath=rest)
+        if len(rest) > before:
+            raise CherryPyException(
+                'A vpath segment was added.  Custom dispatchers may only remove elements.  '
+                f'While trying to process {names[position]} in {names}'
+            )
+        if isinstance(sub, (list, tuple)):
+            sub = None
+        # Where it took none, the segment it was asked about counts as used.
+        return sub, (before - len(rest)) or 1
 
 
 class MethodDispatcher(Dispatcher):
@@ -423,7 +406,7 @@ class MethodDispatcher(Dispatcher):
             return
         conf = getattr(func, '_cp_config', None)
         if conf:
-            exchange.confs.append((len(exchange.confs) + 1, conf))
+            exchange.confs = [*(exchange.confs or ()), (len(exchange.confs or ()) + 1, conf)]
         exchange.handler = func
 
     def _method(self, exchange: Exchange, resource: Any) -> Any:

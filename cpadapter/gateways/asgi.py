@@ -33,16 +33,13 @@ GOOD_HOSTS: set[bytes] = set()
 class AsgiHead(RequestHead):
     """The head of an ASGI HTTP connection."""
 
-    __slots__ = ('_environ', '_fields', '_reader', 'receive')
+    _environ: dict[str, Any] | None = None
+    _reader: AsgiReader | None = None
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.native = scope
         self.receive = receive
         self.method = scope['method']
-        self.segments = None
-        self.fault = None
-        self._reader = None
-        self._environ = None
         query = scope.get('query_string')
         self.query = query.decode('latin-1') if query else ''
         headers = scope['headers']
@@ -115,6 +112,9 @@ class AsgiHead(RequestHead):
         value = self._fields.get(key)
         return None if value is None else value.decode('latin-1')
 
+    def has_accept_charset(self) -> bool:
+        return b'accept-charset' in self._fields
+
     def items(self) -> Iterator[tuple[str, str]]:
         for name, value in self._fields.items():
             # A name with an underscore is never let stand beside one with a hyphen.
@@ -168,8 +168,6 @@ class AsgiHead(RequestHead):
     @property
     def multiprocess(self) -> bool:
         return False
-
-    previous = None
 
     @property
     def path_bytes(self) -> bytes:
@@ -405,8 +403,7 @@ async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) ->
             if not exchange.disconnected:
                 await send({'type': 'http.response.start', 'status': exchange.code, 'headers': exchange.byte_headers()})
                 await send({'type': 'http.response.body', 'body': body})
-            if not exchange.needs_close:
-                exchange.close_fast()
+            exchange.close_fast()
         else:
             await _stream(exchange, receive, send)
     except OSError as exc:
@@ -468,9 +465,7 @@ async def _finish(exchange: Any) -> None:
         return
     if exchange.on_loop:
         await exchange.finish()
-    elif not exchange.needs_close:
-        exchange.close_fast()
-    else:
+    elif not exchange.close_fast():
         await drive_in_pool(pool_for(4, 'finish'), exchange.finish(), copy_context())
 
 

@@ -15,8 +15,6 @@ __all__ = ['PlainHead']
 class PlainHead(RequestHead):
     """The head of a request given as values: path is decoded text with the script name."""
 
-    __slots__ = ('_fields', '_protocol', '_reader', '_request', 'headers')
-
     def __init__(
         self, request: Any, method: str, path: str, query: str, protocol: str, headers: list[tuple[str, str]], rfile: Any
     ) -> None:
@@ -45,6 +43,9 @@ class PlainHead(RequestHead):
 
     def get(self, name: str) -> str | None:
         return self._fields.get(name)
+
+    def has_accept_charset(self) -> bool:
+        return 'accept-charset' in self._fields
 
     def items(self) -> Iterator[tuple[str, str]]:
         return iter(self.headers)
@@ -94,5 +95,3 @@ class PlainHead(RequestHead):
     @property
     def path_bytes(self) -> bytes:
         return self.path.encode('utf-8')
-
-    previous = None

@@ -28,17 +28,15 @@ _ENVIRON_KEYS: dict[str, str] = {'content-type': 'CONTENT_TYPE', 'content-length
 class WsgiHead(RequestHead):
     """The head of a WSGI request."""
 
-    __slots__ = ('_reader',)
+    _reader: WsgiReader | None = None
 
     def __init__(self, environ: Environ) -> None:
         self.native = environ
+        get = environ.get
         self.method = environ['REQUEST_METHOD']
-        self.query = environ.get('QUERY_STRING', '')
-        self.segments = None
-        self.fault = None
-        self._reader = None
-        path = environ.get('PATH_INFO', '')
-        outer = environ.get('SCRIPT_NAME', '')
+        self.query = get('QUERY_STRING', '')
+        path = get('PATH_INFO', '')
+        outer = get('SCRIPT_NAME', '')
         if path[:1] != '/':
             path = '/' + path
         if outer:
@@ -51,10 +49,10 @@ class WsgiHead(RequestHead):
             path = decode_path(path, 'utf-8')
         self.outer = outer
         self.path = path
-        raw = environ.get('RAW_URI') or environ.get('REQUEST_URI')
+        raw = get('RAW_URI') or get('REQUEST_URI')
         if raw is not None and '%2' in raw:
             self._take_raw(raw)
-        if environ.get('HTTP_HOST') not in _GOOD_HOSTS or environ.get('SERVER_PROTOCOL') not in _VERSIONS:
+        if get('HTTP_HOST') not in _GOOD_HOSTS or get('SERVER_PROTOCOL') not in _VERSIONS:
             self._check()
 
     def _check(self) -> None:
@@ -95,6 +93,9 @@ class WsgiHead(RequestHead):
         value: str | None = self.native.get(key)
         # PEP 3333: CONTENT_TYPE and CONTENT_LENGTH may be empty or absent, which is the same.
         return value if value or key[0] == 'H' else None
+
+    def has_accept_charset(self) -> bool:
+        return 'HTTP_ACCEPT_CHARSET' in self.native
 
     def items(self) -> Iterator[tuple[str, str]]:
         for key, value in self.native.items():
@@ -297,32 +298,42 @@ def serve_wsgi(opener: Any, environ: Environ, start_response: StartResponse) -> 
 
 def _serve(opener: Any, environ: Environ, start_response: StartResponse, context: Context) -> Iterable[bytes]:
     exchange = opener.open(WsgiHead(environ))
-    if exchange.plan is None:
+    plan = exchange.plan
+    if plan is None:
         # Nothing of ours is mounted there: a WSGI application, or nobody.
         result: Iterable[bytes] = exchange.hand_over(start_response)
         return result
     try:
-        _drive(exchange, exchange.run(), exchange.plan.is_async, context)
+        if plan.is_async:
+            _drive(exchange, exchange.run())
+        else:
+            # PERF: _drive in place: a plan of plain functions ends at the first send.
+            coroutine = exchange.run()
+            try:
+                wanted = coroutine.send(None)
+            except StopIteration:
+                pass
+            else:
+                _drive_on(coroutine, wanted)
         while exchange.redirect is not None:
-            _drive(exchange, exchange.finish(), exchange.plan.is_async, context)
+            _drive(exchange, exchange.finish())
             exchange = exchange.follow()
-            _drive(exchange, exchange.run(), exchange.plan.is_async, context)
+            _drive(exchange, exchange.run())
     except BaseException:
-        _drive(exchange, exchange.finish(), exchange.plan.is_async, context)
+        _drive(exchange, exchange.finish())
         raise
     body = exchange.body
     if type(body) is bytes:
         start_response(exchange.status, exchange.text_headers())
-        if exchange.needs_close:
-            return _ClosingBody(exchange, iter((body,) if body else ()), context)
-        exchange.close_fast()
-        return (body,)
+        if exchange.close_fast():
+            return (body,)
+        return _ClosingBody(exchange, iter((body,) if body else ()), context)
     return _start_stream(exchange, start_response, context)
 
 
-def _drive(exchange: Any, coroutine: Any, is_async: bool, context: Context) -> Any:
+def _drive(exchange: Any, coroutine: Any) -> Any:
     """Run a coroutine of an exchange to its end: here if it never suspends, else on the process's event loop."""
-    if is_async:
+    if exchange.plan.is_async:
         from .bridge import run_on_loop
 
         return run_on_loop(exchange, coroutine)
@@ -330,7 +341,11 @@ def _drive(exchange: Any, coroutine: Any, is_async: bool, context: Context) -> A
         wanted = coroutine.send(None)
     except StopIteration as done:
         return done.value
-    # A plain callable gave something awaitable after all.
+    return _drive_on(coroutine, wanted)
+
+
+def _drive_on(coroutine: Any, wanted: Any) -> Any:
+    """Go on with a coroutine of plain steps one of which gave something awaitable after all."""
     from .bridge import await_on_loop
 
     while True:
@@ -353,20 +368,19 @@ def _start_stream(exchange: Any, start_response: StartResponse, context: Context
     from .bridge import sync_chunks
 
     chunks = sync_chunks(exchange.body)
-    is_async = exchange.plan.is_async
     try:
         first = next(chunks, b'')
     except Exception as exc:
         try:
-            _drive(exchange, exchange.fail(exc), is_async, context)
+            _drive(exchange, exchange.fail(exc))
         except BaseException:
-            _drive(exchange, exchange.finish(), is_async, context)
+            _drive(exchange, exchange.finish())
             raise
         start_response(exchange.status, exchange.text_headers())
         body = exchange.body
         return _ClosingBody(exchange, iter((body,) if type(body) is bytes else body), context)
     except BaseException:
-        _drive(exchange, exchange.finish(), is_async, context)
+        _drive(exchange, exchange.finish())
         raise
     start_response(exchange.status, exchange.text_headers())
     return _ClosingBody(exchange, chunks, context, first)
@@ -404,7 +418,7 @@ class _ClosingBody:
 
     def close(self) -> None:
         exchange = self._exchange
-        self._context.run(_drive, exchange, exchange.finish(), exchange.plan.is_async, self._context)
+        self._context.run(_drive, exchange, exchange.finish())
 
 
 def as_bytes(chunk: Any) -> bytes:

@@ -141,7 +141,7 @@ class ResponseEncoder:
             kind = type(value)
             content_type = exchange.content_type
             if content_type is None:
-                if kind is str and exchange.head.get('accept-charset') is None:
+                if kind is str and not exchange.head.has_accept_charset():
                     try:
                         value = value.encode(self.default_encoding, self.errors)
                     except UnicodeError:

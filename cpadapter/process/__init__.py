@@ -5,13 +5,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from . import wspbus
-from .wspbus import bus
+
+if TYPE_CHECKING:
+    from . import plugins, servers
+    from .wspbus import bus
 
 __all__ = ['bus', 'plugins', 'servers', 'wspbus']
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
+    if name == 'bus':
+        return wspbus.bus
     if name in ('plugins', 'servers'):
         from importlib import import_module
 

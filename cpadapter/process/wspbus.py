@@ -1,4 +1,4 @@
-"""The bus under CherryPy's names: `Bus` is the Engine, `bus` the one of the default site.
+"""The bus under CherryPy's names: `Bus` is the Engine, `bus` the engine of the default site.
 
 Nothing happens here; see `core.engine`.
 """
@@ -10,4 +10,13 @@ from ..core.engine import ChannelFailures, Engine, states
 __all__ = ['Bus', 'ChannelFailures', 'bus', 'states']
 
 Bus = Engine
-bus = Bus()
+bus: Engine
+
+
+def __getattr__(name: str) -> Engine:
+    # Asked for when used: the default site is made later than this module, which its plugins import.
+    if name == 'bus':
+        from ..core.site import Site
+
+        return Site.default().engine
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

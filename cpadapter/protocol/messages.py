@@ -33,18 +33,22 @@ class RequestHead:
     fault: None, or (status, message) of what is wrong with the request as a whole.
     """
 
-    __slots__ = ('fault', 'method', 'native', 'outer', 'path', 'query', 'segments')
-
     native: Any
     method: str
     outer: str
     path: str
     query: str
-    segments: list[str] | None
-    fault: tuple[int, str] | None
+    segments: list[str] | None = None
+    fault: tuple[int, str] | None = None
+    # The request that something outside redirected from, if it says so.
+    previous: Any = None
 
     def get(self, name: str) -> str | None:
         """Give the header `name` (lower case, hyphens) as latin-1 text, None if absent; repeated ones joined."""
+        raise NotImplementedError
+
+    def has_accept_charset(self) -> bool:
+        """Say whether there is an Accept-Charset header; asked at each request, few clients send one."""
         raise NotImplementedError
 
     def items(self) -> Iterator[tuple[str, str]]:

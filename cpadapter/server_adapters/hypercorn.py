@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .settings import SHARED, TLS, address_of, asgi_callable, bind, needs, options, ssl_context
+from .settings import SHARED, TLS, address_of, asgi_callable, bind, needs, options, parser_limit, ssl_context
 
 if TYPE_CHECKING:
     import ssl
@@ -49,7 +49,7 @@ def serve(
     translated: dict[str, Any] = {
         'keep_alive_timeout': server.socket_timeout,
         'graceful_timeout': server.shutdown_timeout,
-        'h11_max_incomplete_size': server.max_request_header_size or config.h11_max_incomplete_size,
+        'h11_max_incomplete_size': parser_limit(server) or config.h11_max_incomplete_size,
         'errorlog': logging.getLogger('hypercorn.error'),
         'loglevel': 'WARNING',
     }

@@ -31,6 +31,7 @@ __all__ = [
     'bind',
     'needs',
     'options',
+    'parser_limit',
     'report_ignored',
     'ssl_context',
     'wsgi_callable',
@@ -179,6 +180,15 @@ def ssl_context(server: Server) -> ssl.SSLContext | None:
 
 
 # ---------------------------------------------------------------------- limits
+
+
+def parser_limit(server: Server) -> int | None:
+    """Give the header size at which a server's own parser may give up; None for no limit.
+
+    It leaves room above the setting: the parser's answer differs from server to server, ours is always 413.
+    """
+    return server.max_request_header_size * 2 + 8192 if server.max_request_header_size else None
+
 
 TOO_LARGE = b'Request entity too large.'
 

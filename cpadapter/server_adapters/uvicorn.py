@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .settings import SHARED, TLS, address_of, asgi_callable, bind, needs, options, ssl_context
+from .settings import SHARED, TLS, address_of, asgi_callable, bind, needs, options, parser_limit, ssl_context
 
 if TYPE_CHECKING:
     import socket
@@ -40,7 +40,7 @@ def serve(
         'interface': 'asgi3',
         'timeout_keep_alive': int(server.socket_timeout),
         'timeout_graceful_shutdown': int(server.shutdown_timeout),
-        'h11_max_incomplete_event_size': server.max_request_header_size or None,
+        'h11_max_incomplete_event_size': parser_limit(server),
         # The access log is written by the application's own LogManager, and records go where logging sends them.
         'log_config': None,
         'log_level': 'warning',

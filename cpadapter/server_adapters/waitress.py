@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .settings import SHARED, address_of, bind, needs, options, wsgi_callable
+from .settings import SHARED, address_of, bind, needs, options, parser_limit, wsgi_callable
 
 if TYPE_CHECKING:
     from ..core.server import Address, Server
@@ -34,7 +34,7 @@ def serve(
     translated: dict[str, Any] = {
         'threads': server.thread_pool,
         'channel_timeout': int(server.socket_timeout) or 1,
-        'max_request_header_size': server.max_request_header_size or sys.maxsize,
+        'max_request_header_size': parser_limit(server) or sys.maxsize,
         'max_request_body_size': server.max_request_body_size or sys.maxsize,
     }
     if server.socket_queue_size != type(server).socket_queue_size:

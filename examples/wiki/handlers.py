@@ -1,6 +1,6 @@
 """The wiki's page handlers: the wiki itself and a second application that gives its pages as JSON.
 
-Both are mounted by `mount`; each request that needs it gets a store of its own as `cpadapter.request.store`.
+Both are mounted by `mount`; each request that needs it gets a store of its own.
 """
 
 import json
@@ -33,19 +33,13 @@ def settings() -> Any:
     return cpadapter.request.app.config['settings']
 
 
-def open_store() -> None:
-    """Give the request a store, closed when the request ends."""
-    request = cpadapter.request
-    request.store = Store(os.path.join(FOLDER, settings()['data']))
-    request.hooks.attach('on_end_request', request.store.close)
-
-
-cpadapter.tools.wiki_store = cpadapter.Tool('before_handler', open_store, priority=40)
-
-
 def store() -> Store:
-    """Give the store of this request."""
-    opened: Store = cpadapter.request.store
+    """Give the store of this request, opened at the first call and closed when the request ends."""
+    request = cpadapter.request
+    opened: Store | None = getattr(request, 'store', None)
+    if opened is None:
+        opened = request.store = Store(os.path.join(FOLDER, settings()['data']))
+        request.hooks.attach('on_end_request', opened.close)
     return opened
 
 
@@ -89,7 +83,8 @@ def missing(title: str) -> Exception:
 def not_found_page(status: str, message: str, traceback: str, version: str) -> str:
     """Make the page for 404; the arguments come already escaped for HTML."""
     cpadapter.response.headers['Content-Type'] = HTML
-    return view().missing(getattr(cpadapter.request, 'missing_title', None), message)
+    title: str | None = getattr(cpadapter.request, 'missing_title', None)
+    return view().missing(title, message)
 
 
 def error_page(status: str, message: str, traceback: str, version: str) -> str:
@@ -109,7 +104,6 @@ class Wiki:
     """The wiki for people."""
 
     _cp_config = {
-        'tools.wiki_store.on': True,
         'error_page.404': not_found_page,
         'error_page.default': error_page,
     }
@@ -226,7 +220,9 @@ class Wiki:
             raise cpadapter.HTTPError(400, 'The file has no usable name.') from None
         raise cpadapter.HTTPRedirect(address('page', title) + '#attachments')
 
+    # Sent as it was uploaded, in pieces; the file is closed when the client goes away.
     @cpadapter.expose
+    @cpadapter.config(**{'response.stream': True, 'tools.encode.on': False})
     def file(self, title: str, name: str) -> IO[bytes]:
         """Answer `/file/<title>/<name>`: an attachment, to be saved by the browser."""
         content = store().open_attachment(known_title(title), name)
@@ -243,9 +239,6 @@ class Wiki:
             }
         )
         return content
-
-    # The text is sent as it was uploaded, in pieces, and the file is closed when the client goes away.
-    file._cp_config = {'response.stream': True, 'tools.encode.on': False}  # type: ignore[attr-defined]
 
     @cpadapter.expose
     def recent(self) -> str:
@@ -277,8 +270,6 @@ class Wiki:
         with open(os.path.join(FOLDER, 'style.css'), 'rb') as sheet:
             return sheet.read()
 
-    style_css._cp_config = {'tools.wiki_store.on': False}  # type: ignore[attr-defined]
-
 
 def send_json(value: object) -> bytes:
     """Give `value` as a JSON document."""
@@ -295,7 +286,6 @@ class Api:
     """The wiki for programs: the same pages as JSON."""
 
     _cp_config = {
-        'tools.wiki_store.on': True,
         'error_page.default': json_error,
     }
 

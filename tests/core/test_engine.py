@@ -551,12 +551,11 @@ def test_block_publishes_main_joins_threads_and_ends_with_exit():
         import threading
         from cpadapter.core.engine import Engine
         engine = Engine()
-        engine.subscribe('log', lambda msg, level: print(msg))
-        engine.start()
         go = threading.Event()
+        engine.subscribe('log', lambda msg, level: (print(msg), msg.startswith('Waiting') and go.set()))
+        engine.start()
         threading.Thread(target=lambda: (go.wait(5), print('thread done'))).start()
         engine.subscribe('main', engine.exit)
-        engine.subscribe('exit', go.set)
         engine.block(interval=0.01)
         print('unblocked')
     """)
@@ -634,7 +633,7 @@ def test_restart_runs_the_program_anew(tmp_path):
 
 def test_importing_the_engine_starts_and_registers_nothing():
     result = run_program("""
-        import sys, threading, atexit
+        import sys, threading, logging, atexit
         registered = atexit._ncallbacks()
         import cpadapter.core.engine, cpadapter.core.server, cpadapter.process, cpadapter.process.plugins
         import cpadapter.process.servers, cpadapter.server_adapters

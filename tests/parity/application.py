@@ -17,7 +17,7 @@ from typing import Any
 from . import pages
 from .pages import show
 
-__all__ = ['VARIANTS', 'Site', 'build', 'reset']
+__all__ = ['VARIANTS', 'Site', 'build']
 
 Wsgi = Callable[..., Any]
 
@@ -47,16 +47,12 @@ def variant(build_variant: Callable[[Any, Path], Wsgi]) -> Callable[[Any, Path],
     return build_variant
 
 
-def reset(cp: Any) -> None:
+def build(cp: Any, name: str, folder: Path) -> Site:
+    """Build the variant `name` on the package `cp`; `folder` is where it may write its config files."""
     while LEFTOVERS:
         LEFTOVERS.pop()()
     cp.config.reset()
     cp.tree = type(cp.tree)()
-
-
-def build(cp: Any, name: str, folder: Path) -> Site:
-    """Build the variant `name` on the package `cp`; `folder` is where it may write its config files."""
-    reset(cp)
     site = Site(cp, folder)
     if name == 'probes':
         from .probes import make_probes
@@ -852,13 +848,25 @@ def pipeline_variant(cp: Any, folder: Path) -> Wsgi:
     late.wsgiapp.pipeline.append(('casing', Casing))
     late.wsgiapp.config['casing'] = {'to': 'swapcase'}
 
+    cp.tree.mount(Root(), '/catching', {'/': {'wsgi.ExceptionTrapper.throws': (ValueError,)}})
+    return Later(cp)
+
+
+@variant
+def response_class_variant(cp: Any, folder: Path) -> Wsgi:
+    cp.config.update(PLAIN)
+
+    class Root:
+        @cp.expose
+        def index(self) -> str:
+            return 'Hello World'
+
     class Shouting(cp.wsgi.AppResponse):  # type: ignore[misc]
         def __next__(self) -> bytes:
             chunk: bytes = super().__next__()
             return chunk.upper()
 
     cp.tree.mount(Root(), '/shouting', {'/': {'wsgi.response_class': Shouting}})
-    cp.tree.mount(Root(), '/catching', {'/': {'wsgi.ExceptionTrapper.throws': (ValueError,)}})
     return Later(cp)
 
 
@@ -992,6 +1000,8 @@ def files_variant(cp: Any, folder: Path) -> Wsgi:
         @cp.expose
         def typed(self, key: str) -> str:
             value = cp.request.config.get(key, 'absent')
+            if isinstance(value, dict):
+                return f'dict {sorted(value.items())!r}'
             return f'{type(value).__name__} {value!r}'
 
         @cp.expose

@@ -963,7 +963,6 @@ for ident, path in {
     'replaced-fail': '/replaced/fail',
     'twice': '/twice/',
     'late': '/late/',
-    'shouting': '/shouting/',
     'boom': '/boom',
     'thrown': '/thrown',
     'thrown-quiet': '/thrown_quiet',
@@ -977,6 +976,7 @@ for ident, path in {
     'catching': '/catching/thrown',
 }.items():
     case(f'A5.4-pipeline-{ident}', path, variant='pipeline')
+case('A5.4-response-class', '/shouting/', variant='response_class')
 for prefix in ('', '/app'):
     for ident, (path, query) in {
         'plain': ('/go', 'to=/target'),
@@ -1001,7 +1001,13 @@ for prefix in ('', '/app'):
         'streamed': ('/streamed', ''),
         'dir': ('/go', 'to=/deep'),
     }.items():
-        case(f'A5.4-internal{prefix}-{ident}', prefix + path, query, variant='internal')
+        case(
+            f'A5.4-internal{prefix}-{ident}',
+            prefix + path,
+            query,
+            variant='internal',
+            ignore=('body',) if ident == 'absolute' else (),
+        )
 case('A5.4-internal-head', '/go', 'to=/target', method='HEAD', variant='internal')
 post('A5.4-internal-post', '/go', 'a=1', 'to=/target', variant='internal')
 case('A5.4-internal-outer', '/go', 'to=/target', environ={'SCRIPT_NAME': '/app'}, variant='internal')
@@ -1377,6 +1383,7 @@ case('A8-error-page-sniffing-500', '/fail', variant='wire', show=('X-Content-Typ
 case('A8-default-mismatch', '/get', variant='bare')
 case('A8-session-cookie', '/session', variant='bare')
 case('A8-session-cookie-https', '/session', environ={'wsgi.url_scheme': 'https'}, variant='bare')
+post('A8-many-fields-form', '/fields', '&'.join(f'a{n}=1' for n in range(10_001)), variant='bare')
 case('A8-many-fields', '/fields', '&'.join(f'a{n}=1' for n in range(10_001)), variant='bare')
 for code in (
     400,

@@ -56,11 +56,6 @@ class Side:
         self.variant = ''
         self.site = application.Site(module, folder)
 
-    def close(self) -> None:
-        """Take back what the last variant changed in the package."""
-        application.reset(self.module)
-        self.variant = ''
-
     def answer(self, case: Case) -> Answer:
         """Build the case's variant if another one stands, and give what the case yields."""
         if self.variant != case.variant:
@@ -175,7 +170,7 @@ def reduce_error_page(text: str) -> str | None:
         return None
     traceback = TRACEBACK.search(text)
     shown = ' [traceback]' if traceback and traceback[1].strip() else ''
-    return f'[error page] {match["status"]} | {reduce_text(match["message"])}{shown}'
+    return f'[error page] {match["status"]} | {reduce_text(match["message"].strip())}{shown}'
 
 
 def reduce_text(text: str) -> str:
@@ -183,5 +178,6 @@ def reduce_text(text: str) -> str:
     text = DATE.sub('[date]', text)
     text = re.sub(r'0x[0-9a-f]{6,}', '0x', text)
     text = re.sub(r'session_id=\w+', 'session_id=[id]', text)
+    text = re.sub(r"<class '(?:\w+\.)+(\w+)'>", r"<class '\1'>", text)
     text = re.sub(r'(?i)\b(cherrypy|cpadapter)/[0-9][\w.]*', '[version]', text)
     return re.sub(r'\bcpadapter\b', 'cherrypy', text)

@@ -34,7 +34,7 @@ def test_keys_are_unique(rows: list[re.Match[str]]) -> None:
     assert len(keys) == len(set(keys))
 
 
-@pytest.mark.parametrize(('row', 'test'), ELSEWHERE.items())
-def test_a_row_shown_elsewhere_names_a_test_that_exists(row: str, test: str) -> None:
-    path, _, name = test.partition('::')
-    assert f'def {name}(' in (TOP / path).read_text(encoding='utf-8')
+def test_a_row_shown_elsewhere_names_a_test_that_exists() -> None:
+    for row, test in ELSEWHERE.items():
+        path, _, name = test.partition('::')
+        assert f'def {name}(' in (TOP / path).read_text(encoding='utf-8'), row

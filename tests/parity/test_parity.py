@@ -8,13 +8,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from .cases import CASES
 from .differences import DIFFERENCES, Difference, difference_for
-from .runner import Answer, Case, Side
+from .runner import Answer, Case
 
 # The name this folder was imported under, and the folder that name begins in.
 PACKAGE = __name__.rpartition('.')[0]
@@ -22,11 +21,6 @@ START = Path(__file__).resolve().parents[1 + PACKAGE.count('.')]
 
 if importlib.util.find_spec('cherrypy') is None:
     pytest.skip('CherryPy is not installed: cpadapter[dev] brings it', allow_module_level=True)
-
-
-def sorted_cases() -> list[Case]:
-    """Give the cases in the order both sides answer them: by variant, then as written."""
-    return sorted(CASES, key=lambda case: case.variant)
 
 
 @pytest.fixture(scope='module')
@@ -37,10 +31,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='module')
 def stock(folder: Path) -> dict[str, Answer]:
-    """Every answer of CherryPy, asked for once a run in a process of its own."""
-    cases = sorted_cases()
+    return ask('cherrypy', folder, '-W', 'ignore')
+
+
+@pytest.fixture(scope='module')
+def ours(folder: Path, stock: dict[str, Answer]) -> dict[str, Answer]:
+    return ask('cpadapter', folder, '-W', 'error')
+
+
+def ask(module: str, folder: Path, *options: str) -> dict[str, Answer]:
+    """Give every answer of one package, asked for once a run: a case may build on those before it."""
+    cases = sorted(CASES, key=lambda case: case.variant)
     ran = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-m', f'{PACKAGE}.stock', str(folder)],
+        [sys.executable, *options, '-m', f'{PACKAGE}.answer', module, str(folder)],
         input=''.join(f'{case.id}\n' for case in cases),
         capture_output=True,
         text=True,
@@ -53,30 +56,10 @@ def stock(folder: Path) -> dict[str, Answer]:
     return {case.id: answer for case, answer in zip(cases, answers, strict=True)}
 
 
-@pytest.fixture(scope='module')
-def ours(folder: Path, stock: dict[str, Answer]) -> dict[str, Answer]:
-    """Every answer of cpadapter, in the same order."""
-    import cpadapter
-
-    side = Side(cpadapter, folder)
-    answers = {}
-    for case in sorted_cases():
-        try:
-            answers[case.id] = side.answer(case)
-        except Exception as exc:
-            answers[case.id] = {'status': 'cannot be built', 'headers': [], 'body': f'{type(exc).__name__}: {exc}'}
-    side.close()
-    return answers
-
-
-def plain(answer: Answer) -> dict[str, Any]:
-    return {'status': answer['status'], 'headers': [list(pair) for pair in answer['headers']], 'body': answer['body']}
-
-
 def complaints(answer: Answer, wanted: Difference) -> list[str]:
     """Say in which points an answer is not what an entry of the table of differences wants."""
     found = []
-    if answer['status'].partition(' ')[0] != str(wanted.status):
+    if answer['status'].partition(' ')[0] != str(wanted.status):  # the code, or 'raised', or 'probe'
         found.append(f'status is {answer["status"]!r}, not {wanted.status!r}')
     if not matches(answer['body'], wanted.body):
         found.append(f'body is {answer["body"]!r}, not {wanted.body!r}')
@@ -100,7 +83,7 @@ def test_both_answer_alike_or_as_the_table_of_differences_says(
 ) -> None:
     wanted = difference_for(case.id)
     if wanted is None:
-        assert plain(ours[case.id]) == plain(stock[case.id])
+        assert ours[case.id] == stock[case.id]
     else:
         assert not complaints(ours[case.id], wanted)
 

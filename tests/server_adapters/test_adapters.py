@@ -159,7 +159,7 @@ def test_size_limits_are_answered_413(engine, server, name):
     assert get(server, method='POST', body=b'x' * 201)[0] == 413
 
 
-@pytest.mark.parametrize('name', [name for name in THREADED if name not in ('cheroot', 'waitress')])
+@pytest.mark.parametrize('name', THREADED)
 def test_a_long_header_block_is_answered_413(engine, server, name):
     require(name)
     server.adapter = name
@@ -208,9 +208,9 @@ def certificate(tmp_path_factory):
         pytest.skip('needs openssl')
     directory = tmp_path_factory.mktemp('tls')
     certificate, key = str(directory / 'cert.pem'), str(directory / 'key.pem')
+    request = 'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1'
     subprocess.run(
-        ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2']
-        + ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate],
+        [*request.split(), '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate],
         check=True,
         capture_output=True,
         timeout=10,
@@ -420,8 +420,10 @@ def test_quickstart_says_where_it_serves_and_ends_cleanly(name, ending):
     require(name)
     port = free_port()
     with program(name, port) as process:
+        awaited = {f'ENGINE Serving on http://127.0.0.1:{port}\n', 'ENGINE Bus STARTED\n'}
         for line in process.stdout:
-            if line == f'ENGINE Serving on http://127.0.0.1:{port}\n':
+            awaited.discard(line)
+            if not awaited:
                 break
         view = type('View', (), {'bound_addr': ('127.0.0.1', port)})
         assert get(view) == (200, b'ok')
@@ -444,9 +446,8 @@ def test_quickstart_on_a_port_in_use_is_one_line_and_code_1(name):
     assert process.returncode == 1
     assert err == ''
     told = [line for line in out.splitlines() if line.startswith('ENGINE') and 'Bus' not in line]
-    told = [line for line in told if 'isten' not in line.partition(' ')[2][:10]]
-    assert told == [
-        f'ENGINE Cannot serve on 127.0.0.1 port {port}: the port is in use. Stop the program that listens there, '
-        'or set server.socket_port to another port (0 takes any free one).'
-    ]
+    told = [line for line in told if not line.startswith('ENGINE Listening for')]
+    assert len(told) == 1
+    assert told[0].startswith(f'ENGINE Cannot serve on 127.0.0.1 port {port}: the port is in use. Stop the program')
+    assert 'server.socket_port' in told[0]
     assert 'done' not in out
