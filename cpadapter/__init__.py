@@ -16,6 +16,8 @@ Serve it with any server: `gunicorn myapp:application`, `uvicorn myapp:applicati
 
 # ruff: noqa: I001
 
+from __future__ import annotations
+
 # -- application layer: what an application author writes
 from .application.handlers import expose, popargs
 from .application.startup import asgi_app, quickstart, wsgi_app

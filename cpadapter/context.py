@@ -7,17 +7,20 @@ Whoever needs "the current request" reads it here. Outside a request `current()`
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .core.pipeline import Exchange
+    from collections.abc import Callable
 
-__all__ = ['current', 'exchange_var', 'outside_factory']
+    from .core.pipeline import Exchange
+    from .core.site import Site
+
+__all__ = ['current', 'default_site', 'exchange_var', 'outside_factory']
 
 exchange_var: ContextVar[Exchange | None] = ContextVar('cpadapter.exchange', default=None)
 _outside_var: ContextVar[Exchange | None] = ContextVar('cpadapter.outside', default=None)
 
-# Set once by core.pipeline when it is imported: this file stands below core and may not import it.
+# Set once by core.site when it is imported: this file stands below core and may not import it.
 outside_factory: list[Callable[[], Any]] = []
 
 
@@ -30,3 +33,8 @@ def current() -> Exchange:
             exchange = outside_factory[0]()
             _outside_var.set(exchange)
     return exchange
+
+
+def default_site() -> Site:
+    """Give the site of whatever is made without being told its site."""
+    return outside_factory[0]().site  # type: ignore[no-any-return]

@@ -50,7 +50,7 @@ def _is_alias(value: Any) -> bool:
 
 
 def _expose(target: Any) -> None:
-    marked = target.__func__ if isinstance(target, (staticmethod, classmethod)) else target
+    marked: Any = target.__func__ if isinstance(target, (staticmethod, classmethod)) else target
     if isinstance(marked, MethodType):
         raise TypeError(f'{target!r} is bound already: expose the function in the class body.')
     try:
@@ -85,7 +85,7 @@ def popargs(*args: str, **kwargs: Any) -> Any:
     def decorated(cls_or_self: Any = None, vpath: list[str] | None = None) -> Any:
         if isinstance(cls_or_self, type):
             # A class decorator: the class's own dispatch.
-            cls_or_self._cp_dispatch = decorated
+            cls_or_self._cp_dispatch = decorated  # type: ignore[attr-defined]
             return cls_or_self
         if vpath is None:
             vpath = []
@@ -105,5 +105,3 @@ def popargs(*args: str, **kwargs: Any) -> Any:
     # The dispatcher goes on in the same node, without asking it again for the next segment.
     decorated.pops_args = handler is None  # type: ignore[attr-defined]
     return decorated
-
-

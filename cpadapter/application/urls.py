@@ -30,7 +30,7 @@ def url(
     if qs:
         qs = '?' + qs
     if is_absolute(path) or path[:2] == '//':
-        return path + qs
+        return f'{path}{qs}'
     exchange = current()
     app = exchange.app
     if app is not None:

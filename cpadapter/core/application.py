@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import copy_context
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from ..changes import changed, changes
-from ..context import current, exchange_var
+from ..context import current, default_site, exchange_var
 from ..errors import HTTPError, NotFound
 from ..extension.dispatch import Dispatcher, is_plain
 from ..extension.namespaces import NamespaceSet, WatchedDict
 from ..gateways.callable import DualCallable
-from ..gateways.wsgi import serve_wsgi
+from ..gateways.wsgi import run_wsgi, serve_wsgi
 from ..protocol.messages import decode_path
 from .config import AppConfig, unknown_key_message
 from .log import LogManager
@@ -62,9 +63,7 @@ class Application(DualCallable):
     def __init__(
         self, root: Any, script_name: str | None = '', config: Source | None = None, *, site: Site | None = None
     ) -> None:
-        from .site import Site
-
-        self.site = site if site is not None else Site.default()
+        self.site = site if site is not None else default_site()
         self.root = root
         self.script_name = script_name
         self.config = AppConfig(type(self).config)
@@ -129,6 +128,16 @@ class Application(DualCallable):
         """Merge global config with the dicts a dispatcher met on its path, in order, into a new flat dict."""
         return merge_confs(self.site.config, confs, self.config)
 
+    def __call__(self, environ: Any, start_response: Any = None, send: Any = None) -> Any:
+        """Serve a request: two arguments mean WSGI (PEP 3333), three ASGI 3, one ASGI 2."""
+        if send is not None:
+            return self.asgi(environ, start_response, send)
+        wsgiapp = self.wsgiapp
+        if start_response is None or type(wsgiapp) is not CPWSGIApp or wsgiapp.pipeline or wsgiapp.response_class:
+            return super().__call__(environ, start_response)
+        context = copy_context()
+        return context.run(run_wsgi, self, environ, start_response, context)
+
     def wsgi(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         """Serve a WSGI request, through the middleware of `wsgiapp` if there is any."""
         wsgiapp = self.wsgiapp
@@ -144,34 +153,27 @@ class Application(DualCallable):
 
     # -- opening
 
-    def open(self, head: RequestHead, request: Request | None = None) -> Exchange:
-        """Find the page handler for `head` and give its Exchange, which is then the current one.
-
-        Where this application is served alone, its script_name may stand in what is mounted outside, in the path,
-        or across both; a path outside of it is not found.
-        """
-        own = self._script_name
-        if not own:
-            return self.open_at(head, head.outer, head.path, request)
-        whole = head.outer + head.path
-        size = len(own)
-        if whole.startswith(own) and (len(whole) == size or whole[size] == '/'):
-            return self.open_at(head, own, whole[size:] or '/', request)
-        if head.path.startswith(own) and (len(head.path) == size or head.path[size] == '/'):
-            return self.open_at(head, head.outer + own, head.path[size:] or '/', request)
-        return self.open_at(head, head.outer + own, head.path, request, NotFound(head.outer + head.path))
-
-    def open_at(
+    def open(
         self,
         head: RequestHead,
-        script_name: str,
-        path_info: str,
         request: Request | None = None,
+        script_name: str | None = None,
+        path_info: str = '/',
         fault: Exception | None = None,
     ) -> Exchange:
-        """Open at a known place: script_name without trailing slash, path_info below it, starting with '/'."""
+        """Find the page handler for `head` and give its Exchange, which is then the current one.
+
+        script_name, path_info: where, as a Tree knows; by default as `head` and this application's own script_name
+            say. fault: raised in place of dispatching.
+        """
         if self._stamp != changes.count:
             self._refresh()
+        if script_name is None:
+            if self._script_name:
+                script_name, path_info, fault = self._place(head)
+            else:
+                script_name = head.outer
+                path_info = head.path
         exchange = Exchange(self, head, script_name, path_info)
         exchange_var.set(exchange)
         if self._unusual or request is not None or fault is not None or head.fault is not None:
@@ -183,10 +185,12 @@ class Application(DualCallable):
             if confs is None and exchange._request is None:
                 # PERF: no config of its own and nothing looked at yet: the page handler alone says which plan.
                 func = handler.__func__ if type(handler) is MethodType else handler_key(handler)
-                plans = self._plans_by_handler[is_index, path_info[-1] == '/']
-                plan = plans.get(func)
-                if plan is None:
-                    plan = plans[func] = self._plan_for(exchange)
+                if is_index is None or is_index is (path_info[-1] == '/'):
+                    plan = self._plans_by_handler.get(func)
+                    if plan is None:
+                        plan = self._plans_by_handler[func] = self._plan_for(exchange)
+                else:
+                    plan = self._plan_for(exchange)
                 exchange.plan = plan
                 return exchange
             exchange.confs = confs
@@ -196,6 +200,20 @@ class Application(DualCallable):
         if exchange._request is not None:
             self._catch_up(exchange, exchange._request)
         return exchange
+
+    def _place(self, head: RequestHead) -> tuple[str, str, Exception | None]:
+        """Give (script_name, path_info, fault) where this application is served alone under its script_name.
+
+        It may stand in what is mounted outside, in the path, or across both; a path outside of it is not found.
+        """
+        own: str = self._script_name
+        whole = head.outer + head.path
+        size = len(own)
+        if whole.startswith(own) and (len(whole) == size or whole[size] == '/'):
+            return own, whole[size:] or '/', None
+        if head.path.startswith(own) and (len(head.path) == size or head.path[size] == '/'):
+            return head.outer + own, head.path[size:] or '/', None
+        return head.outer + own, head.path, NotFound(whole)
 
     def _open_unusual(self, exchange: Exchange, request: Request | None, fault: Exception | None) -> Exchange:
         """Open where more is to be done than to walk the tree: listeners, dispatchers, encodings, faults."""
@@ -230,11 +248,12 @@ class Application(DualCallable):
         confs = exchange.confs or ()
         handler = exchange.handler
         path_info = exchange.path_info
-        key = (handler_key(handler), exchange.is_index, path_info[-1:] == '/', *[id(conf) for _, conf in confs])
+        slash = slash_of(exchange.is_index, path_info)
+        key = (handler_key(handler), slash, *[id(conf) for _, conf in confs])
         plan = self._plans.get(key)
         if plan is None or not plan.keep[1].is_fresh():
             merged = merge_confs(self.site.config, confs, self.config, path_info)
-            plan = compile_plan(self, handler, merged, exchange.is_index, path_info[-1:] == '/', _Kept(confs))
+            plan = compile_plan(self, handler, merged, slash, _Kept(confs))
             self._keep(key, plan)
         return plan
 
@@ -288,10 +307,11 @@ class Application(DualCallable):
         exchange.args = args
         target = inner if inner is not None else handler
         exchange.handler = target
-        key = (handler_key(target), is_index, path[-1:] == '/', *[(k, id(v)) for k, v in config.items()])
+        slash = slash_of(is_index, path)
+        key = (handler_key(target), slash, *[(k, id(v)) for k, v in config.items()])
         plan = self._plans.get(key)
         if plan is None:
-            plan = compile_plan(self, target, dict(config), is_index, path[-1:] == '/', _Kept(()))
+            plan = compile_plan(self, target, dict(config), slash, _Kept(()))
             self._keep(key, plan)
         exchange.plan = plan
         params = values.get('params')
@@ -309,17 +329,17 @@ class Application(DualCallable):
         if len(plans) >= MAX_PLANS:
             # Nodes made for each request fill the cache with keys that never come back: start afresh.
             plans.clear()
-            for by_handler in self._plans_by_handler.values():
-                by_handler.clear()
+            self._plans_by_handler.clear()
         plans[key] = plan
 
     def _fault_plan(self, confs: Any) -> Plan:
         """Give the plan for a request that failed before it had one: global config, '/' and what was walked."""
         confs = confs or ([(0, self.root_section)] if self.root_section else [])
-        for attempt in (confs, [], None):
+        attempts: tuple[Any, ...] = (confs, [], None)
+        for attempt in attempts:
             config = {} if attempt is None else merge_confs(self.site.config, attempt, self.config)
             try:
-                return compile_plan(self, None, config, None, False, _Kept(()))
+                return compile_plan(self, None, config, '', _Kept(()))
             except Exception as exc:
                 error = exc
         raise error
@@ -329,7 +349,7 @@ class Application(DualCallable):
         self.site.engine.ensure_started()
         stamp = changes.count
         self._plans = {}
-        self._plans_by_handler = {(index, slash): {} for index in (None, False, True) for slash in (False, True)}
+        self._plans_by_handler: dict[Any, dict[Any, Plan]] = {(index, slash): {} for index in (None, False, True) for slash in (False, True)}
         self.sections = {
             path: section
             for path, section in self.config.items()
@@ -337,7 +357,7 @@ class Application(DualCallable):
         } or None
         self.root_section = self.config.get('/')
         engine = self.site.engine
-        self.publishes = any(map(engine.listens, ('before_request', 'after_request', 'start_thread', 'stop_thread')))
+        self.publishes = any(map(engine.listens, ('before_request', 'after_request', 'acquire_thread')))
         self._dispatcher = self.request_class.dispatch
         self._plain = (
             is_plain(self._dispatcher)
@@ -407,6 +427,13 @@ class Application(DualCallable):
         exchange_var.set(None)
 
 
+def slash_of(is_index: bool | None, path: str) -> str:
+    """Say what the path's slash is: 'missing' at the end of an index page's, 'extra' at another's, else ''."""
+    if is_index is None or is_index is (path[-1:] == '/'):
+        return ''
+    return 'missing' if is_index else 'extra'
+
+
 class _Kept(tuple):  # type: ignore[type-arg]
     """The config dicts a plan was merged from, with copies, so that a change made in place is noticed."""
 
@@ -416,10 +443,7 @@ class _Kept(tuple):  # type: ignore[type-arg]
         )
 
     def is_fresh(self) -> bool:
-        for conf, copy in self:
-            if copy is not None and conf != copy:
-                return False
-        return True
+        return all(copy is None or conf == copy for conf, copy in self)
 
 
 _COMPILED_IN = frozenset(('request_class', 'response_class', 'toolboxes', 'config', 'root'))

@@ -10,9 +10,12 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextvars import Context
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..context import current
+
+if TYPE_CHECKING:
+    from .site import Site
 
 __all__ = ['Checker']
 
@@ -262,7 +265,7 @@ class Checker:
 
         def dispatch() -> dict[str, Any]:
             exchange = current()
-            exchange.site = self._site
+            exchange.site = cast('Site', self._site)
             exchange.app = app
             request = exchange.request
             request.app = app
@@ -294,7 +297,7 @@ class Checker:
 
         def look_at_defaults() -> None:
             exchange = current()
-            exchange.site = self._site
+            exchange.site = cast('Site', self._site)
             look('request', exchange.request)
             look('response', exchange.response)
 

@@ -169,6 +169,7 @@ class Engine:
     max_cloexec_files: ClassVar[int] = 20000
 
     listeners: dict[str, tuple[Callable[..., Any], ...]]
+    state: State
     # Set by process.plugins.equip(); declared here for those who write `engine.autoreload.unsubscribe()`.
     autoreload: Any
     signal_handler: Any
@@ -179,7 +180,7 @@ class Engine:
         self.listeners = dict.fromkeys(CHANNELS, ())
         self._priorities: dict[tuple[str, Callable[..., Any]], int] = {}
         self._registration = threading.Lock()
-        self.state: State = states.STOPPED
+        self.state = states.STOPPED
         self.settled = False
         self.on_own: Callable[[], None] | None = None
         # None: not decided yet, which counts as hosted.
@@ -392,18 +393,22 @@ class Engine:
             return
         self._exiting = True
         failures: ChannelFailures | None = None
-        if not self._stopped:
-            try:
-                self.stop()
-            except ChannelFailures as exc:
-                failures = exc
-        self.state = states.EXITING
-        self.log('Bus EXITING')
         try:
-            self.publish('exit')
-        except ChannelFailures as exc:
-            failures = failures or exc
-        self.log('Bus EXITED')
+            if not self._stopped:
+                try:
+                    self.stop()
+                except ChannelFailures as exc:
+                    failures = exc
+            self.state = states.EXITING
+            self.log('Bus EXITING')
+            try:
+                self.publish('exit')
+            except ChannelFailures as exc:
+                failures = failures or exc
+            self.log('Bus EXITED')
+        except (KeyboardInterrupt, SystemExit):
+            self._exiting = False  # what was cut short can be finished by another call
+            raise
         if failures is not None:
             self._exit_failed = True
             raise failures

@@ -370,19 +370,24 @@ class LogManager:
 
         Also true when `access` was replaced, on the instance or in a subclass.
         """
-        # PERF: nothing is kept between calls, since logging tells nobody when handlers change. The root logger, of
-        # another class, stands outside the loop: within it, each turn costs a half more.
+        # PERF: nothing is kept between calls, since logging tells nobody when handlers change. Most often there is no
+        # handler at all, which takes two attributes a logger to see.
         logger: logging.Logger | None = self.access_log
-        while logger is not _ROOT:
-            if logger is None:
-                return False
+        while logger is not None:
+            if logger.handlers:
+                return self._reaches_handler()
+            logger = logger.parent
+        return False
+
+    def _reaches_handler(self) -> bool:
+        """Tell whether a record of the access log would come to a handler that writes it."""
+        logger: logging.Logger | None = self.access_log
+        while logger is not None:
             if logger.handlers and _writes_info(logger):
                 return self.access_log.isEnabledFor(_INFO)
             if not logger.propagate:
                 return False
             logger = logger.parent
-        if _ROOT.handlers and _writes_info(_ROOT):
-            return self.access_log.isEnabledFor(_INFO)
         return False
 
     def access(self, exchange: Any = None) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from ..context import outside_factory
 from ..errors import ClientDisconnected, HTTPError, HTTPRedirect, InternalRedirect, NotFound, bare_error, format_exc
 from ..extension.dispatch import mismatch
 from ..extension.hooks import Hook, log_once, run_hooks
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from .response import Response
     from .site import Site
 
-__all__ = ['Exchange', 'Suspend']
+__all__ = ['Exchange', 'OutsideExchange', 'Suspend']
 
 # Given for the page handler's result where a hook has set the body already.
 HANDLED: Any = object()
@@ -67,38 +66,41 @@ class Exchange:
     is_index: bool | None = None
     confs: Any = None
     form: dict[str, Any] | None = None
-    params: dict[str, Any]
     path_params: dict[str, Any] | None = None
-    hooks: Any = None
-    fault: Exception | None = None
     stage: str | None = None
     status = '200 OK'
     code = 200
     body: Any = b''
-    content_type: str | None = None
-    redirect: InternalRedirect | None = None
     prev: Any = None
     throws = False
     disconnected = False
     streaming = False
-    closed = False
-    on_loop = False
-    offload: Callable[[Callable[[], Any]], Any] | None = None
+    dropped = False
+    # The body is set and the head follows from it: no response was needed.
+    answered = False
     visited: tuple[str, ...] = ()
     _site: Site | None = None
-    _request: Any = None
-    _response: Any = None
     _reader: Any = None
     _failed_hooks: Any = None
+    _length = 0
 
     def __init__(
         self, app: Application | None, head: RequestHead | None, script_name: str = '', path_info: str = '/'
     ) -> None:
+        # PERF: what each request reads, several times over, is set here: a class attribute takes three times as long.
         self.app: Any = app
         self.head: Any = head
         self.script_name = script_name
         self.path_info = path_info
-        self.params = {}
+        self.params: dict[str, Any] = {}
+        self.hooks: Any = None
+        self.fault: Exception | None = None
+        self.redirect: InternalRedirect | None = None
+        self.content_type: str | None = None
+        self.on_loop = False
+        self.closed = False
+        self._request: Any = None
+        self._response: Any = None
 
     @property
     def site(self) -> Site:
@@ -149,6 +151,12 @@ class Exchange:
             plan = self.plan
             if plan is not None and not plan.simple:
                 self._set_response_attrs(response, plan)
+            if 'body' in self.__dict__:
+                # The head was known without a response: whoever looks now (log, hooks) sees what is sent.
+                response.status = self.status
+                response.headers['Content-Length'] = str(self._length if self.dropped else len(self.body))
+                response.body = self.body
+                response.finalize()
         return response  # type: ignore[no-any-return]
 
     @response.setter
@@ -158,6 +166,16 @@ class Exchange:
     @response.deleter
     def response(self) -> None:
         self._response = None
+
+    def show_answer(self, response: Response) -> None:
+        """Let a response that was first asked for after its head was known say what is sent."""
+        response.status = self.status
+        response.output_status = self.status.encode('latin-1', 'replace')
+        dict.__setitem__(response.headers, 'Content-Length', str(self._length if self.dropped else len(self.body)))
+        response.body = self.body
+        response.header_list = [
+            (name.encode('latin-1'), value.encode('latin-1')) for name, value in self._known_headers()
+        ]
 
     def _set_response_attrs(self, response: Response, plan: Plan) -> None:
         for name, value in plan.response_attrs:
@@ -181,115 +199,129 @@ class Exchange:
 
     # -- running
 
-    async def run(self) -> None:
-        """Do the request. Never raises an Exception; InternalRedirect ends in `redirect`, SystemExit passes."""
+    async def run(self, inner: bool = False) -> None:
+        """Do the request. Never raises an Exception; InternalRedirect ends in `redirect`, SystemExit passes.
+
+        inner: do the steps only, up to the finalized response, and raise what has none (`Request.respond`).
+        """
         plan = self.plan
         try:
-            if plan.overridden:
+            if plan.overridden and not inner:
                 await self._run_overridden(plan)
-            else:
-                await self.respond()
-        except InternalRedirect as exc:
-            self.redirect = exc
-            return
-        except ClientDisconnected:
-            self.disconnected = True
-            self.status, self.code, self.body = '400 Bad Request', 400, b''
-            self._response = None
-            return
-        except Exception as exc:
-            throws = getattr(self._request, 'throws', ())
-            if isinstance(exc, throws):
+                return
+            head = self.head
+            try:
+                try:
+                    if self.fault is not None:
+                        raise self.fault
+                    if not plan.simple:
+                        self._set_up(plan)
+                    if plan.on_start_resource or self.hooks is not None:
+                        await self.run_point('on_start_resource')
+                    if head.query:
+                        self._take_query(plan)
+                    if plan.before_request_body or head.method in plan.methods_with_bodies or self.hooks is not None:
+                        await self._take_body(plan)
+                    if plan.before_handler or self.hooks is not None:
+                        await self.run_point('before_handler')
+                    # -- the page handler
+                    self.stage = 'handler'
+                    for prepare in plan.prepares:
+                        prepare(self)
+                    if self._request is None:
+                        handler = self.handler
+                        if handler is None:
+                            raise NotFound()
+                        args = self.args
+                        params = self.params
+                        try:
+                            value = handler(*args, **params) if args or params else handler()
+                        except TypeError as exc:
+                            error = self._explain(handler, args, params, exc)
+                            if error is None:
+                                raise
+                            raise error from exc
+                    else:
+                        value = self._call_handler()
+                    kind = type(value)
+                    if kind is CoroutineType:
+                        value = await value if self.on_loop else await Suspend(value)
+                        kind = type(value)
+                    if kind is not str and kind is not bytes:
+                        if hasattr(value, '__await__'):
+                            value = await value if self.on_loop else await Suspend(value)
+                        if is_async_body(value) and not (self._response is not None and self._response.stream):
+                            value = await (self._collect(value) if self.on_loop else Suspend(self._collect(value)))
+                    if value is not HANDLED:
+                        for result_filter in plan.filters:
+                            value = result_filter(value, self)
+                    if (
+                        self._response is None
+                        and type(value) is bytes
+                        and plan.simple
+                        and not plan.before_finalize
+                        and self.hooks is None
+                    ):
+                        # Nobody has looked at the response: its head is known.
+                        self.body = value
+                        self.answered = True
+                    else:
+                        if value is not HANDLED:
+                            self.response.body = value
+                        await self._finalize()
+                except (HTTPRedirect, HTTPError) as exc:
+                    await self._answer(exc)
+                except BadHeaderValue as exc:
+                    await self._answer(HTTPError(400, str(exc)))
+                finally:
+                    if plan.on_end_resource or self.hooks is not None:
+                        await self.run_point('on_end_resource')
+            except (InternalRedirect, ClientDisconnected):
                 raise
-            self._fall_back(exc)
-        if self.head.method == 'HEAD':
+            except (HTTPRedirect, HTTPError) as exc:
+                # From an on_end_resource hook: honoured as everywhere else.
+                await self._answer(exc, hooks=False)
+            except Exception as exc:
+                request = self.request
+                if isinstance(exc, request.throws) or request.throw_errors or self.throws:
+                    raise
+                if 'handle_error' in plan.overridden:
+                    request.handle_error()
+                else:
+                    await self.handle_error(exc)
+        except Exception as exc:
+            if inner:
+                raise
+            if not self._give_up(exc):
+                return
+        if inner:
+            return
+        if head.method == 'HEAD':
             self._drop_body()
         log = self.app.log
         if log.wants_access():
-            try:
-                log.access()
-            except Exception:
-                log.error(traceback=True)
+            self._log_access(log)
 
-    async def respond(self) -> None:
-        """Do the request up to a finalized response, whatever is raised on the way."""
-        plan = self.plan
+    def _give_up(self, exc: Exception) -> bool:
+        """End without a response of the application's; False if there is nothing to log as one."""
+        if isinstance(exc, InternalRedirect):
+            self.redirect = exc
+            return False
+        if isinstance(exc, ClientDisconnected):
+            self.disconnected = True
+            self.status, self.code, self.body = '400 Bad Request', 400, b''
+            self._response = None
+            return False
+        if isinstance(exc, getattr(self._request, 'throws', ())):
+            raise exc
+        self._fall_back(exc)
+        return True
+
+    def _log_access(self, log: Any) -> None:
         try:
-            try:
-                head = self.head
-                if self.fault is not None:
-                    raise self.fault
-                if not plan.simple:
-                    self._set_up(plan)
-                if plan.on_start_resource or self.hooks is not None:
-                    await self.run_point('on_start_resource')
-                if head.query:
-                    self._take_query(plan)
-                if plan.before_request_body or head.method in plan.methods_with_bodies or self.hooks is not None:
-                    await self._take_body(plan)
-                if plan.before_handler or self.hooks is not None:
-                    await self.run_point('before_handler')
-                # -- the page handler
-                self.stage = 'handler'
-                for prepare in plan.prepares:
-                    prepare(self)
-                if self._request is None:
-                    handler = self.handler
-                    if handler is None:
-                        raise NotFound()
-                    args = self.args
-                    params = self.params
-                    try:
-                        value = handler(*args, **params) if args or params else handler()
-                    except TypeError as exc:
-                        error = self._explain(handler, args, params, exc)
-                        if error is None:
-                            raise
-                        raise error from exc
-                else:
-                    value = self._call_handler()
-                    if value is HANDLED:
-                        return await self._finalize()
-                kind = type(value)
-                if kind is not str and kind is not bytes:
-                    if kind is CoroutineType or hasattr(value, '__await__'):
-                        value = await value if self.on_loop else await Suspend(value)
-                    if is_async_body(value) and not (self._response is not None and self._response.stream):
-                        value = await (self._collect(value) if self.on_loop else Suspend(self._collect(value)))
-                for result_filter in plan.filters:
-                    value = result_filter(value, self)
-                if (
-                    self._response is None
-                    and type(value) is bytes
-                    and plan.simple
-                    and not plan.before_finalize
-                    and self.hooks is None
-                ):
-                    # Nobody has looked at the response: its head is known.
-                    self.body = value
-                else:
-                    self.response.body = value
-                    await self._finalize()
-            except (HTTPRedirect, HTTPError) as exc:
-                await self._answer(exc)
-            except BadHeaderValue as exc:
-                await self._answer(HTTPError(400, str(exc)))
-            finally:
-                if plan.on_end_resource or self.hooks is not None:
-                    await self.run_point('on_end_resource')
-        except (InternalRedirect, ClientDisconnected):
-            raise
-        except (HTTPRedirect, HTTPError) as exc:
-            # From an on_end_resource hook: honoured as everywhere else.
-            await self._answer(exc, hooks=False)
-        except Exception as exc:
-            request = self.request
-            if isinstance(exc, request.throws) or request.throw_errors or self.throws:
-                raise
-            if 'handle_error' in plan.overridden:
-                request.handle_error()
-            else:
-                await self.handle_error(exc)
+            log.access()
+        except Exception:
+            log.error(traceback=True)
 
     def _call_handler(self) -> Any:
         """Call the page handler as the request has it, which hooks and tools may have changed; HANDLED if none."""
@@ -368,7 +400,7 @@ class Exchange:
             from .body import aread_form_fast, merge_params, read_form_fast
 
             reader = self.reader()
-            if self.on_loop or self.offload is not None or getattr(reader, 'suspends', False):
+            if reader.suspends:
                 form = await aread_form_fast(reader, length, None, MAX_FIELDS)
             else:
                 form = read_form_fast(reader, length, None, MAX_FIELDS)
@@ -387,7 +419,7 @@ class Exchange:
             body.request_params = request.params
             body.protected_params = self.path_params or ()
             body.length_required = head.version < (2, 0)
-            await body.aprocess(self.offload)
+            await body.aprocess(self.app.offload if self.on_loop else None)
 
     def _checked_length(self) -> int | None:
         """Give the declared length of the body, None if it comes in chunks; raises HTTPError(411), (400), (413)."""
@@ -430,8 +462,11 @@ class Exchange:
             body = body[0] if body else b''
         self.body = body
 
-    async def run_point(self, point: str) -> None:
-        """Run the hooks of a point: the plan's, or the request's own if it has changed them."""
+    async def run_point(self, point: str, inline: bool = False) -> None:
+        """Run the hooks of a point: the plan's, or the request's own if it has changed them.
+
+        inline: run plain hooks here even on an event loop; those of errors read sys.exc_info().
+        """
         self.stage = point
         if self.hooks is not None:
             hooks = self.hooks.get(point)
@@ -442,7 +477,7 @@ class Exchange:
             hooks = getattr(self.plan, point)
         ran: list[Hook] = []
         try:
-            await run_hooks(hooks, self.offload if self.on_loop else None, ran)
+            await run_hooks(hooks, self.app.offload if self.on_loop and not inline else None, ran)
         except Exception:
             if point == 'before_finalize':
                 self._failed_hooks = ran
@@ -481,16 +516,12 @@ class Exchange:
         request = self.request
         try:
             if plan.before_error_response or self.hooks is not None:
-                offload, self.offload = self.offload, None  # hooks here read sys.exc_info()
-                try:
-                    await self.run_point('before_error_response')
-                finally:
-                    self.offload = offload
+                await self.run_point('before_error_response', inline=True)
             response = self.response
             self._close_body(response._body)
             response.stream = False
             respond = request.error_response or HTTPError(500).set_response
-            result = respond()
+            result: Any = respond()
             if hasattr(result, '__await__'):
                 await result if self.on_loop else await Suspend(result)
             if plan.after_error_response or self.hooks is not None:
@@ -523,7 +554,7 @@ class Exchange:
             if 'show_tracebacks' in attrs:
                 return bool(attrs['show_tracebacks'])
             return bool(self.plan.request_class.show_tracebacks)
-        return bool(self.site.config.get('request.show_tracebacks', True))
+        return bool(self.site.config.get('request.show_tracebacks', False))
 
     async def fail(self, exc: BaseException) -> None:
         """Answer anew, with an error page, because a streamed body raised before its first chunk."""
@@ -547,38 +578,45 @@ class Exchange:
                 request.process_headers()
             except Exception as exc:
                 self.fault = exc
-        if 'respond' in plan.overridden:
-            request.respond(self.path_info)
-        else:
-            await self.respond()
+        try:
+            if 'respond' in plan.overridden:
+                request.respond(self.path_info)
+            else:
+                await self.run(inner=True)
+        except Exception as exc:
+            if not self._give_up(exc):
+                return
+        if self.head.method == 'HEAD':
+            self._drop_body()
+        log = self.app.log
+        if log.wants_access():
+            self._log_access(log)
 
     # -- the result
 
     def text_headers(self) -> list[tuple[str, str]]:
-        response = self._response
-        body = self.body
-        if response is None:
-            if self.disconnected:
-                return [('Content-Length', '0')]
-            return [
-                ('Content-Type', self.content_type or self.plan.content_type),
-                ('Content-Length', str(self._length if self.dropped else len(body))),
-            ]
-        headers: list[tuple[str, str]] = response.text_headers()
+        if self._response is None:
+            return self._known_headers()
+        headers: list[tuple[str, str]] = self._response.text_headers()
         return headers
 
+    def _known_headers(self) -> list[tuple[str, str]]:
+        """Give the headers of an answer for which no response was made."""
+        if self.disconnected:
+            return [('Content-Length', '0')]
+        return [
+            ('Content-Type', self.content_type or self.plan.content_type),
+            ('Content-Length', str(self._length if self.dropped else len(self.body))),
+        ]
+
     def byte_headers(self) -> list[tuple[bytes, bytes]]:
-        response = self._response
-        if response is None and not self.disconnected:
+        if self._response is None and not self.disconnected:
             length = self._length if self.dropped else len(self.body)
             return [
                 (b'content-type', (self.content_type or self.plan.content_type).encode('latin-1')),
                 (b'content-length', b'%d' % length),
             ]
         return [(name.lower().encode('latin-1'), value.encode('latin-1')) for name, value in self.text_headers()]
-
-    dropped = False
-    _length = 0
 
     def _drop_body(self) -> None:
         """Keep the head, drop the body: HEAD. The body is closed, its length stays told."""
@@ -690,7 +728,7 @@ class Exchange:
         if (not recursive and target in visited) or len(visited) > MAX_REDIRECTS:
             fault = RuntimeError(f'InternalRedirector visited the same URL twice: {target!r}')
         head = self.head.redirected(redirect.path, redirect.query_string)
-        exchange: Exchange = self.app.open_at(head, self.script_name, redirect.path, None, fault)
+        exchange: Exchange = self.app.open(head, None, self.script_name, redirect.path, fault)
         exchange.visited = visited
         exchange.prev = redirect.request
         exchange.throws = fault is not None
@@ -704,13 +742,4 @@ class OutsideExchange(Exchange):
     def __init__(self, site: Site) -> None:
         super().__init__(None, None)
         self.site = site
-
-
-def _outside() -> OutsideExchange:
-    from .site import Site
-
-    return OutsideExchange(Site.default())
-
-
-outside_factory.append(_outside)
 

@@ -37,7 +37,7 @@ class LazyUUID4:
         except AttributeError:
             from uuid import uuid4
 
-            self._uuid4 = uuid4()
+            self._uuid4: Any = uuid4()
             return self._uuid4
 
     def __str__(self) -> str:
@@ -173,7 +173,8 @@ def _config(request: Request, exchange: Exchange) -> Any:
 
 def _protocol(request: Request, exchange: Exchange) -> tuple[int, int]:
     # HTTP/2 and later offer all that (1, 1) does; what looks at request.protocol asks for that.
-    return min(exchange.head.version, (1, 1))
+    version: tuple[int, int] = exchange.head.version
+    return min(version, (1, 1))
 
 
 class Request:
@@ -215,7 +216,7 @@ class Request:
     hooks: Any = None  # set below the class: a map of its own for each subclass
     error_response: Any = _Lazy(_error_response, lambda: HTTPError(500).set_response)
     error_page: Any = _Lazy(lambda r, x: {} if x.plan is None else dict(x.plan.error_page), dict)
-    show_tracebacks: bool = True
+    show_tracebacks: bool = False
     show_mismatched_params: bool = True
     throws: Any = (KeyboardInterrupt, SystemExit, InternalRedirect)
     throw_errors: bool = False
@@ -277,15 +278,13 @@ class Request:
 
     def respond(self, path_info: str) -> None:
         """Do the request at `path_info` and finalize the response."""
-        drive(self._exchange.respond())  # type: ignore[union-attr]
+        drive(self._exchange.run(inner=True))  # type: ignore[union-attr]
 
     def handle_error(self) -> None:
         """Make the response to the unanticipated exception that is being handled."""
         drive(self._exchange.handle_error())  # type: ignore[union-attr]
 
-    def run(
-        self, method: str, path: str, query_string: str | None, req_protocol: str, headers: Any, rfile: Any
-    ) -> Any:
+    def run(self, method: str, path: str, query_string: str | None, req_protocol: str, headers: Any, rfile: Any) -> Any:
         """Do a request made of plain values, in the calling thread, and give the finalized response.
 
         path: decoded, with the script name. headers: (name, value) pairs. rfile: a readable object or None.
@@ -299,10 +298,7 @@ class Request:
         drive(exchange.run())
         if exchange.redirect is not None:
             raise exchange.redirect
-        response = exchange.response
-        if response.output_status is None:
-            exchange.materialise()
-        return response
+        return exchange.response
 
     def close(self) -> None:
         """Run the on_end_request hooks, once."""

@@ -238,5 +238,3 @@ class Response:
 def chunks_of(body: Any) -> Iterable[bytes]:
     """Give a finalized body as an iterable of chunks."""
     return [body] if isinstance(body, bytes) else body
-
-

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from ..context import outside_factory
 from ..extension.hooks import log_once
 from ..extension.namespaces import AttributeNamespace
 from ..extension.toolbox import Toolbox
@@ -17,6 +18,7 @@ from .checker import Checker
 from .config import Config, unknown_key_message
 from .engine import Engine
 from .log import GlobalLog
+from .pipeline import OutsideExchange
 from .request import Request
 from .response import Response
 from .server import Server
@@ -124,7 +126,7 @@ class Site:
                     engine.unsubscribe(k, listener)
                 signals = getattr(engine, 'signal_handler', None)
                 if signals is not None:
-                    signals.handlers.pop(k, None)
+                    signals.ignore(k)
             else:
                 engine.subscribe(k, v)
             return
@@ -190,6 +192,13 @@ class _ServerNamespace(_Reporting):
                 server.unsubscribe()
         else:
             self.set(server, attribute, value)
+
+
+def _outside() -> OutsideExchange:
+    return OutsideExchange(Site.default())
+
+
+outside_factory.append(_outside)
 
 
 def _getpid() -> int:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..changes import changes
-from ..context import current
+from ..context import current, default_site
 from ..extension.namespaces import WatchedDict
 from ..gateways.callable import DualCallable
 from ..gateways.handover import Handover
@@ -38,9 +38,7 @@ class Tree(DualCallable):
     """
 
     def __init__(self, site: Site | None = None) -> None:
-        from .site import Site
-
-        self.site = site if site is not None else Site.default()
+        self.site = site if site is not None else default_site()
         self.apps: WatchedDict[str, Any] = WatchedDict()
         self._stamp = -1
         self._only: Any = None
@@ -107,7 +105,7 @@ class Tree(DualCallable):
             self._refresh()
         app = self._only
         if app is not None:
-            return app.open_at(head, head.outer, head.path)
+            return app.open(head)
         outer = head.outer
         path = head.path
         if outer:
@@ -124,7 +122,7 @@ class Tree(DualCallable):
     def _open_at(self, head: RequestHead, mount: str, outer: str, rest: str) -> Any:
         app = self.apps[mount]
         if isinstance(app, Application) and (not hasattr(head, 'redirected') or is_bare(app)):
-            return app.open_at(head, outer + mount, rest or '/')
+            return app.open(head, None, outer + mount, rest or '/')
         return Handover(head, app, outer + mount, rest, self.site)
 
     def _refresh(self) -> None:

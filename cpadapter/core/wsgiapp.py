@@ -29,9 +29,7 @@ class VirtualHost:
     use_x_forwarded_host: take X-Forwarded-Host, when the client sent one, in place of Host.
     """
 
-    def __init__(
-        self, default: Any, domains: dict[str, Any] | None = None, use_x_forwarded_host: bool = True
-    ) -> None:
+    def __init__(self, default: Any, domains: dict[str, Any] | None = None, use_x_forwarded_host: bool = True) -> None:
         self.default = default
         self.domains = domains or {}
         self.use_x_forwarded_host = use_x_forwarded_host
@@ -188,7 +186,8 @@ class CPWSGIApp:
             name, dot, arg = k.partition('.')
             if not dot:
                 raise ValueError(
-                    f"'wsgi.{k}' = {v!r}: known are 'wsgi.pipeline', 'wsgi.response_class' and 'wsgi.<name>.<argument>'."
+                    f"'wsgi.{k}' = {v!r}: known are 'wsgi.pipeline', 'wsgi.response_class' and "
+                    "'wsgi.<name>.<argument>'."
                 )
             self.config.setdefault(name, {})[arg] = v
         self.head = None
@@ -199,7 +198,7 @@ class CPWSGIApp:
         return not self.pipeline and self.response_class is None
 
 
-def AppResponse(environ: Environ, start_response: StartResponse, cpapp: Any) -> Iterable[bytes]:  # noqa: N802
+def AppResponse(environ: Environ, start_response: StartResponse, cpapp: Any) -> Iterable[bytes]:
     """Call an application below its middleware; the terminal of the pipeline under CherryPy's name."""
     result: Iterable[bytes] = cpapp.plain_wsgi(environ, start_response)
     return result

@@ -50,8 +50,8 @@ def is_async_callable(call: Any) -> bool:
             return getattr(call, '_is_coroutine', None) is not None or hasattr(call, '_is_coroutine_mark')
         if isinstance(call, type) or not callable(call):
             return False
-        inner = getattr(type(call), '__call__', None)
-        if inner is None or inner is getattr(type(inner), '__call__', None) or not hasattr(inner, '__code__'):
+        inner = getattr(type(call), '__call__', None)  # noqa: B004
+        if inner is None or inner is getattr(type(inner), '__call__', None) or not hasattr(inner, '__code__'):  # noqa: B004
             return False
         call = inner
 

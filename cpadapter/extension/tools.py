@@ -33,7 +33,7 @@ def parameter_names(call: Any) -> tuple[list[str], set[str], bool]:
     elif hasattr(call, '__code__'):
         bound = False
     else:
-        call = getattr(type(call), '__call__', call)
+        call = getattr(type(call), '__call__', call)  # noqa: B004
         bound = True
     code = getattr(call, '__code__', None)
     if code is None:
@@ -297,5 +297,3 @@ class FilterTool(Tool):
         priority = self._take_priority(settings)
         self._check_settings(settings)
         builder.add_filter(self.make_filter(**settings), priority)
-
-

@@ -15,9 +15,9 @@ from urllib.parse import unquote_to_bytes
 from ..context import exchange_var
 from ..errors import ClientDisconnected, HTTPError
 from ..protocol.headers import Host
+from ..protocol.iterators import as_bytes
 from ..protocol.messages import RequestHead, decode_path, host_fault, parse_version, segments_of, split_outer
 from .bridge import END_OF_CHUNKS, drive_in_pool, next_chunk, pool_for
-from .wsgi import as_bytes
 
 if TYPE_CHECKING:
     from ..typing import Message, Receive, Scope, Send
@@ -35,6 +35,7 @@ class AsgiHead(RequestHead):
 
     _environ: dict[str, Any] | None = None
     _reader: AsgiReader | None = None
+    _repeated: str | None = None
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.native = scope
@@ -62,6 +63,7 @@ class AsgiHead(RequestHead):
             path = path.replace('//', '/')
         self.outer = outer or ''
         self.path = path
+        self.fault = None if self._repeated is None else (400, self._repeated)
         host = fields.get(b'host')
         if host not in GOOD_HOSTS or scope.get('http_version') not in _VERSIONS:
             self._check(host)
@@ -87,7 +89,7 @@ class AsgiHead(RequestHead):
         for name, repeated in values.items():
             if len(repeated) > 1:
                 if name == b'host' or (name == b'content-length' and len(set(repeated)) > 1):
-                    self.fault = (400, f'The {name.decode("latin-1")!r} request header is repeated.')
+                    self._repeated = f'The {name.decode("latin-1")!r} request header is repeated.'
                 separator = b'; ' if name == b'cookie' else b', '
                 self._fields[name] = repeated[0] if name == b'content-length' else separator.join(repeated)
 
@@ -137,7 +139,7 @@ class AsgiHead(RequestHead):
     @property
     def version(self) -> tuple[int, int]:
         protocol = self.native.get('http_version')
-        return _VERSIONS.get(protocol) or parse_version(protocol) or (1, 1)  # type: ignore[arg-type]
+        return _VERSIONS.get(protocol) or parse_version(protocol) or (1, 1)
 
     @property
     def server_protocol(self) -> str:
@@ -183,7 +185,7 @@ class AsgiHead(RequestHead):
         environ = self._environ
         if environ is None:
             environ = self._environ = make_environ(self)
-        return environ  # type: ignore[no-any-return]
+        return environ
 
     def redirected(self, path: str, query: str) -> AsgiHead:
         scope = dict(self.native)
@@ -342,7 +344,8 @@ class AsgiReader:
             pending.close()
             raise RuntimeError('The body is read by `await request.body.aread()` in an async page handler.')
         assert self.loop is not None  # set by the gateway before anything can read
-        return asyncio.run_coroutine_threadsafe(pending, self.loop).result()
+        chunk: bytes = asyncio.run_coroutine_threadsafe(pending, self.loop).result()
+        return chunk
 
     def readline(self, size: int = -1) -> bytes:
         line = bytearray()
@@ -381,11 +384,9 @@ async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) ->
         exchange_var.set(outside)
         await exchange.hand_over_asgi(scope, receive, send)
         return
-    if exchange.plan.is_async:
-        exchange.on_loop = True
-        exchange.offload = exchange.plan.app.offload
     try:
-        if exchange.on_loop:
+        if exchange.plan.is_async:
+            exchange.on_loop = True
             await exchange.run()
         else:
             await _run_in_pool(exchange)
@@ -394,7 +395,6 @@ async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) ->
             exchange = exchange.follow()
             if exchange.plan.is_async:
                 exchange.on_loop = True
-                exchange.offload = exchange.plan.app.offload
                 await exchange.run()
             else:
                 await _run_in_pool(exchange)

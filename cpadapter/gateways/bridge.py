@@ -303,13 +303,6 @@ _tasks: set[asyncio.Task[None]] = set()
 def run_on_loop(exchange: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run an async exchange's coroutine on the loop thread while the calling thread waits."""
     exchange.on_loop = True
-    if exchange.offload is None:
-        pool = pool_for(exchange.site.server.thread_pool)
-
-        def offload_hook(call: Callable[[], Any]) -> Any:
-            return offload(pool, call)
-
-        exchange.offload = offload_hook
     return LoopThread.get().call(coroutine)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ['DualCallable']
 
 
-async def __call__(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807
+async def __call__(scope: Scope, receive: Receive, send: Send) -> None:
     """Only its code object is used: it bears the flag of a coroutine function."""
 
 

@@ -87,7 +87,7 @@ class Handover:
         """Run the WSGI callable in this thread; each chunk waits until the server has taken it."""
         import asyncio
 
-        from .wsgi import as_bytes
+        from ..protocol.iterators import as_bytes
 
         def put(message: dict[str, Any]) -> None:
             asyncio.run_coroutine_threadsafe(send(message), loop).result()  # type: ignore[arg-type]

@@ -55,7 +55,8 @@ class PlainHead(RequestHead):
 
     @property
     def scheme(self) -> str:
-        return self._request.__dict__.get('scheme', 'http')
+        scheme: str = self._request.__dict__.get('scheme', 'http')
+        return scheme
 
     @property
     def version(self) -> tuple[int, int]:
@@ -90,7 +91,7 @@ class PlainHead(RequestHead):
 
     @property
     def environ(self) -> dict[str, Any]:
-        return self.native
+        return self.native  # type: ignore[no-any-return]
 
     @property
     def path_bytes(self) -> bytes:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ClientDisconnected, HTTPError
 from ..protocol.headers import Host
+from ..protocol.iterators import as_bytes
 from ..protocol.messages import RequestHead, decode_path, host_fault, parse_version, segments_of
 
 if TYPE_CHECKING:
     from ..typing import Environ, StartResponse
 
-__all__ = ['WsgiHead', 'WsgiReader', 'serve_wsgi']
+__all__ = ['WsgiHead', 'WsgiReader', 'as_bytes', 'run_wsgi', 'serve_wsgi']
 
 _VERSIONS: dict[str | None, tuple[int, int]] = {'HTTP/1.1': (1, 1), 'HTTP/1.0': (1, 0), 'HTTP/2': (2, 0)}
 # Hosts that passed the check; bounded, since clients choose them.
@@ -49,6 +50,7 @@ class WsgiHead(RequestHead):
             path = decode_path(path, 'utf-8')
         self.outer = outer
         self.path = path
+        self.fault = None
         raw = get('RAW_URI') or get('REQUEST_URI')
         if raw is not None and '%2' in raw:
             self._take_raw(raw)
@@ -234,10 +236,7 @@ class WsgiReader:
         if self._left == 0 or size == 0:
             return b''
         if size is None or size < 0:
-            chunks = []
-            while chunk := self.read(65536):
-                chunks.append(chunk)
-            return b''.join(chunks)
+            return b''.join(iter(lambda: self.read(65536), b''))
         if self._left > 0:
             size = min(size, self._left)
         try:
@@ -293,10 +292,11 @@ class WsgiReader:
 def serve_wsgi(opener: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Serve one request to an Application or Tree."""
     context = copy_context()
-    return context.run(_serve, opener, environ, start_response, context)
+    return context.run(run_wsgi, opener, environ, start_response, context)
 
 
-def _serve(opener: Any, environ: Environ, start_response: StartResponse, context: Context) -> Iterable[bytes]:
+def run_wsgi(opener: Any, environ: Environ, start_response: StartResponse, context: Context) -> Iterable[bytes]:
+    """Serve one request in `context`, which is the current one and the request's own."""
     exchange = opener.open(WsgiHead(environ))
     plan = exchange.plan
     if plan is None:
@@ -419,14 +419,5 @@ class _ClosingBody:
     def close(self) -> None:
         exchange = self._exchange
         self._context.run(_drive, exchange, exchange.finish())
-
-
-def as_bytes(chunk: Any) -> bytes:
-    """Give a streamed chunk as bytes: text is encoded as UTF-8; TypeError for what is neither."""
-    if isinstance(chunk, str):
-        return chunk.encode('utf-8')
-    if isinstance(chunk, (bytes, bytearray, memoryview)):
-        return bytes(chunk)
-    raise TypeError(f'A streamed body gives bytes, not {type(chunk).__name__}.')
 
 

@@ -63,8 +63,9 @@ def trailing_slash(missing: bool = True, extra: bool = False, status: int | None
 
 
 trailing_slash.neutral = True  # type: ignore[attr-defined]  # leaves the page handler alone
-for _call in (trailing_slash, log_traceback, log_request_headers):
-    _call.non_blocking = True  # type: ignore[attr-defined]
+trailing_slash.non_blocking = True  # type: ignore[attr-defined]
+log_traceback.non_blocking = True  # type: ignore[attr-defined]
+log_request_headers.non_blocking = True  # type: ignore[attr-defined]
 
 
 class TrailingSlashTool(Tool):
@@ -72,10 +73,5 @@ class TrailingSlashTool(Tool):
 
     def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
         self._check_settings({key: value for key, value in settings.items() if key != 'priority'})
-        idle = builder.is_index is None
-        if builder.is_index is True:
-            idle = builder.path_has_slash or not settings.get('missing', True)
-        elif builder.is_index is False:
-            idle = not builder.path_has_slash or not settings.get('extra', False)
-        if not idle:
+        if builder.slash and settings.get(builder.slash, builder.slash == 'missing'):
             super().compile(builder, settings)

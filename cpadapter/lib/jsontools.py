@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ..context import current
@@ -10,8 +9,22 @@ from ..errors import HTTPError
 
 __all__ = ['json_handler', 'json_in', 'json_out', 'json_processor']
 
-_encode = json.JSONEncoder().encode
-_decode = json.loads
+
+class _Codec:
+    """`json`'s encoder and decoder, imported when one of them is first used."""
+
+    encode: Any
+    decode: Any
+
+    def __getattr__(self, name: str) -> Any:
+        import json
+
+        self.encode = json.JSONEncoder().encode
+        self.decode = json.loads
+        return self.__dict__[name]
+
+
+_codec = _Codec()
 
 
 def json_processor(entity: Any) -> None:
@@ -19,9 +32,10 @@ def json_processor(entity: Any) -> None:
     if not entity.headers.get('Content-Length') and not entity.headers.get('Transfer-Encoding'):
         raise HTTPError(411)
     body = entity.fp.read()
+    request: Any = current().request
     try:
         # A document nested too deeply is no valid one here; int() bounds the digits of numbers.
-        current().request.json = _decode(body.decode('utf-8'))
+        request.json = _codec.decode(body.decode('utf-8'))
     except (ValueError, RecursionError):
         raise HTTPError(400, 'Invalid JSON document') from None
 
@@ -53,8 +67,9 @@ json_in.non_blocking = True  # type: ignore[attr-defined]
 
 def json_handler(*args: Any, **kwargs: Any) -> Any:
     """Call the page handler that json_out wrapped and give its result as JSON, in UTF-8."""
-    value = current().request._json_inner_handler(*args, **kwargs)
-    return [_encode(value).encode('utf-8')]
+    request: Any = current().request
+    value = request._json_inner_handler(*args, **kwargs)
+    return [_codec.encode(value).encode('utf-8')]
 
 
 def json_out(content_type: str | None = 'application/json', debug: bool = False, handler: Any = json_handler) -> None:
@@ -64,7 +79,7 @@ def json_out(content_type: str | None = 'application/json', debug: bool = False,
     handler: called in place of the page handler, which it finds in `request._json_inner_handler`.
     """
     exchange = current()
-    request = exchange.request
+    request: Any = exchange.request
     if request.handler is None:
         return
     request._json_inner_handler = request.handler
@@ -91,11 +106,9 @@ class _JSONFilter:
                 exchange.response.headers['Content-Type'] = self.content_type
 
     def __call__(self, value: Any, exchange: Any) -> bytes:
-        return _encode(value).encode('utf-8')
+        return _codec.encode(value).encode('utf-8')  # type: ignore[no-any-return]
 
 
-def make_filter(
-    content_type: str | None = 'application/json', debug: bool = False, handler: Any = json_handler
-) -> Any:
+def make_filter(content_type: str | None = 'application/json', debug: bool = False, handler: Any = json_handler) -> Any:
     """Give the filter for json_out's settings."""
     return _JSONFilter(content_type)

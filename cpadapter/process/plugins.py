@@ -97,11 +97,12 @@ class SignalHandler:
     process only the channels exist, since a replaced SIGTERM handler breaks the host's shutdown.
     """
 
+    handlers: dict[str, Callable[..., Any]]
     signals: ClassVar[dict[int, str]] = {number: number.name for number in _signal.Signals}
 
     def __init__(self, bus: Engine) -> None:
         self.bus = bus
-        self.handlers: dict[str, Callable[..., Any]] = {
+        self.handlers = {
             'SIGTERM': bus.exit,
             'SIGHUP': self.handle_SIGHUP,
             'SIGUSR1': bus.graceful,

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from types import GeneratorType
 from typing import Any
 
-__all__ = ['file_generator', 'file_generator_limited', 'is_closable_iterator', 'is_iterator']
+__all__ = ['as_bytes', 'file_generator', 'file_generator_limited', 'is_closable_iterator', 'is_iterator']
+
+
+def as_bytes(chunk: Any) -> bytes:
+    """Give a streamed chunk as bytes: text is encoded as UTF-8; TypeError for what is neither."""
+    if isinstance(chunk, str):
+        return chunk.encode('utf-8')
+    if isinstance(chunk, (bytes, bytearray, memoryview)):
+        return bytes(chunk)
+    raise TypeError(f'A streamed body gives bytes, not {type(chunk).__name__}.')
 
 
 def is_iterator(obj: Any) -> bool:
@@ -36,14 +45,14 @@ def is_closable_iterator(obj: Any) -> bool:
     return True
 
 
-class file_generator:  # noqa: N801
+class file_generator:
     """Yield the chunks of a readable object; closes it at the end, on close() and when collected.
 
     input: an object with `read(size)` giving bytes.
     chunkSize: bytes a chunk.
     """
 
-    def __init__(self, input: Any, chunkSize: int = 65536) -> None:  # noqa: N803
+    def __init__(self, input: Any, chunkSize: int = 65536) -> None:
         self.input = input
         self.chunkSize = chunkSize
 

@@ -119,7 +119,9 @@ def parse_version(text: str | None) -> tuple[int, int] | None:
 
 
 # SPEC: RFC 9110 7.2 and RFC 3986 3.2.2: reg-name, IPv4, or a bracketed IP literal, with an optional port.
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,}(?:%25[\w.~-]+)?\]|[\w.~!$&'()*+;=-]*(?:%[0-9A-Fa-f]{2}[\w.~!$&'()*+;=-]*)*)(?::\d*)?\Z")
+_HOST = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]{2,}(?:%25[\w.~-]+)?\]|[\w.~!$&'()*+;=-]*(?:%[0-9A-Fa-f]{2}[\w.~!$&'()*+;=-]*)*)(?::\d*)?\Z"
+)
 _MAX_HOST = 1024
 
 
@@ -148,9 +150,7 @@ def decode_path(path: str, encoding: str) -> str:
 
 def segments_of(raw_path: str, encoding: str) -> list[str]:
     """Split a percent-encoded path into its decoded names, so that %2F stays inside the name it stands in."""
-    return [
-        decode_path(unquote_to_bytes(name).decode('latin-1'), encoding) for name in raw_path.split('/') if name
-    ]
+    return [decode_path(unquote_to_bytes(name).decode('latin-1'), encoding) for name in raw_path.split('/') if name]
 
 
 def split_outer(outer: str, path: str) -> tuple[str, str]:
@@ -161,7 +161,7 @@ def split_outer(outer: str, path: str) -> tuple[str, str]:
     """
     outer = outer.rstrip('/')
     if outer and path.startswith(outer):
-        rest = path[len(outer):]
+        rest = path[len(outer) :]
         if not rest:
             return outer, '/'
         if rest[0] == '/':

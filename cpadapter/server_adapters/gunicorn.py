@@ -57,6 +57,10 @@ def serve(
             bus.ensure_started()
 
     def worker_exit(arbiter: Any, worker: Any) -> None:
+        # Ctrl-C reaches the worker and the master, which then signals the worker again: once is enough, and
+        # gunicorn's handlers would raise SystemExit in the midst of a `stop` listener.
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         if bus is not None:
             bus.ensure_exited()
 

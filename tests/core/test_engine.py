@@ -243,6 +243,22 @@ def test_an_exit_asked_for_during_exit_changes_nothing(engine):
     assert seen == ['stop', 'exit']
 
 
+def test_an_interrupted_exit_can_be_finished(engine):
+    seen = []
+
+    def interrupt():
+        seen.append('stop')
+        raise SystemExit
+
+    engine.subscribe('stop', interrupt)
+    engine.subscribe('exit', lambda: seen.append('exit'))
+    engine.start()
+    with pytest.raises(SystemExit):
+        engine.exit()
+    engine.exit()
+    assert seen == ['stop', 'exit']
+
+
 def test_an_engine_starts_again_after_exit(engine):
     seen = []
     engine.subscribe('start', lambda: seen.append('start'))

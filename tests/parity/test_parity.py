@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -48,6 +49,7 @@ def ask(module: str, folder: Path, *options: str) -> dict[str, Answer]:
         capture_output=True,
         text=True,
         cwd=START,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
         timeout=120,
         check=False,
     )

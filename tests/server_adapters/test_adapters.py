@@ -397,6 +397,7 @@ def program(name, port):
         stderr=subprocess.PIPE,
         text=True,
         env=environ,
+        start_new_session=True,
     )
     timer = threading.Timer(10, process.kill)
     timer.start()
@@ -427,7 +428,10 @@ def test_quickstart_says_where_it_serves_and_ends_cleanly(name, ending):
                 break
         view = type('View', (), {'bound_addr': ('127.0.0.1', port)})
         assert get(view) == (200, b'ok')
-        process.send_signal(ending)
+        if ending is signal.SIGINT:
+            os.killpg(process.pid, ending)  # as a terminal does: workers get it too
+        else:
+            process.send_signal(ending)
         out, err = process.communicate(timeout=10)
     assert process.returncode == 0, err
     assert 'Traceback' not in err

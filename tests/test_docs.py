@@ -1,0 +1,76 @@
+"""The Python blocks of the documentation run: each by itself, in a fresh Python and an empty folder.
+
+A block that opens with ```python no-run is only compiled: it shows code that needs more than the package. Warnings
+are errors, and nothing may be left running when a block ends.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cpadapter
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(cpadapter.__file__).parent
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+
+FENCE = re.compile(r'^```python(?P<mark>[^\n]*)\n(?P<code>.*?)^```$', re.MULTILINE | re.DOTALL)
+LINK = re.compile(r'\]\((?!https?:|#)(?P<target>[^)#\s]+)(?:#[^)\s]*)?\)')
+
+MISSING = 77
+
+RUNNER = f"""
+import sys
+try:
+    exec(compile(sys.stdin.read(), sys.argv[1], 'exec'), {{'__name__': 'block'}})
+except ModuleNotFoundError as exc:
+    if exc.name is None or exc.name.partition('.')[0] == 'cpadapter':
+        raise
+    print(exc)
+    sys.exit({MISSING})
+"""
+
+
+def blocks() -> Iterator[object]:
+    """Give (page, code with the page's line numbers, whether to run it) for every Python block."""
+    for page in PAGES:
+        text = page.read_text(encoding='utf-8')
+        for match in FENCE.finditer(text):
+            line = text.count('\n', 0, match.start()) + 1
+            mark = match['mark'].strip()
+            assert mark in ('', 'no-run'), f'{page.name}:{line}: unknown mark {mark!r}'
+            yield pytest.param(page, '\n' * line + match['code'], not mark, id=f'{page.name}:{line}')
+
+
+@pytest.mark.parametrize(('page', 'code', 'runs'), list(blocks()))
+def test_a_block_runs(page, code, runs, tmp_path):
+    name = page.relative_to(ROOT).as_posix()
+    compile(code, name, 'exec')
+    if not runs:
+        return
+    done = subprocess.run(
+        [sys.executable, '-W', 'error', '-c', RUNNER, name],
+        input=code,
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(PACKAGE.parent), 'PYTHONIOENCODING': 'utf-8'},
+        capture_output=True,
+        encoding='utf-8',
+        timeout=60,
+        check=False,
+    )
+    if done.returncode == MISSING and not os.environ.get('CI'):
+        pytest.skip(done.stdout.strip())
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize('page', [*PAGES, ROOT / 'CHANGELOG.md'], ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page):
+    targets = [match['target'] for match in LINK.finditer(page.read_text(encoding='utf-8'))]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
