@@ -262,6 +262,7 @@ class Application(DualCallable):
         exchange.fault = exc
         exchange.handler = None
         exchange.plan = self._fault_plan(exchange.confs)
+        exchange.plan.quiet = False
 
     def _decode_path(self, exchange: Exchange) -> None:
         """Decode the path anew where config names another encoding than UTF-8 for it."""

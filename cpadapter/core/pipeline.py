@@ -40,6 +40,10 @@ MAX_FIELDS = 10_000
 MAX_REDIRECTS = 50
 
 
+# Content-Type headers as ASGI wants them.
+_TYPES: dict[str, tuple[bytes, bytes]] = {}
+
+
 class Suspend:
     """Awaited by a pipeline that a thread drives: asks the driver to await something on an event loop for it."""
 
@@ -73,6 +77,9 @@ class Exchange:
     body: Any = b''
     prev: Any = None
     throws = False
+    fault: Exception | None = None
+    on_loop = False
+    closed = False
     disconnected = False
     streaming = False
     dropped = False
@@ -94,11 +101,8 @@ class Exchange:
         self.path_info = path_info
         self.params: dict[str, Any] = {}
         self.hooks: Any = None
-        self.fault: Exception | None = None
         self.redirect: InternalRedirect | None = None
         self.content_type: str | None = None
-        self.on_loop = False
-        self.closed = False
         self._request: Any = None
         self._response: Any = None
 
@@ -212,22 +216,16 @@ class Exchange:
             head = self.head
             try:
                 try:
-                    if self.fault is not None:
-                        raise self.fault
-                    if not plan.simple:
-                        self._set_up(plan)
-                    if plan.on_start_resource or self.hooks is not None:
-                        await self.run_point('on_start_resource')
-                    if head.query:
-                        self._take_query(plan)
-                    if plan.before_request_body or head.method in plan.methods_with_bodies or self.hooks is not None:
-                        await self._take_body(plan)
-                    if plan.before_handler or self.hooks is not None:
-                        await self.run_point('before_handler')
+                    if plan.quiet and self.hooks is None:
+                        # Nothing of anybody's runs before the page handler.
+                        if head.query:
+                            self._take_query(plan)
+                        if head.method in plan.methods_with_bodies:
+                            await self._take_body(plan)
+                    else:
+                        await self._prepare(plan)
                     # -- the page handler
                     self.stage = 'handler'
-                    for prepare in plan.prepares:
-                        prepare(self)
                     if self._request is None:
                         handler = self.handler
                         if handler is None:
@@ -255,13 +253,7 @@ class Exchange:
                     if value is not HANDLED:
                         for result_filter in plan.filters:
                             value = result_filter(value, self)
-                    if (
-                        self._response is None
-                        and type(value) is bytes
-                        and plan.simple
-                        and not plan.before_finalize
-                        and self.hooks is None
-                    ):
+                    if self._response is None and type(value) is bytes and plan.plain_end and self.hooks is None:
                         # Nobody has looked at the response: its head is known.
                         self.body = value
                         self.answered = True
@@ -301,6 +293,23 @@ class Exchange:
         log = self.app.log
         if log.wants_access():
             self._log_access(log)
+
+    async def _prepare(self, plan: Plan) -> None:
+        """Do all that comes before the page handler: set-up, hooks, query, body."""
+        if self.fault is not None:
+            raise self.fault
+        if not plan.simple:
+            self._set_up(plan)
+        if plan.on_start_resource or self.hooks is not None:
+            await self.run_point('on_start_resource')
+        if self.head.query:
+            self._take_query(plan)
+        if plan.before_request_body or self.head.method in plan.methods_with_bodies or self.hooks is not None:
+            await self._take_body(plan)
+        if plan.before_handler or self.hooks is not None:
+            await self.run_point('before_handler')
+        for prepare in plan.prepares:
+            prepare(self)
 
     def _give_up(self, exc: Exception) -> bool:
         """End without a response of the application's; False if there is nothing to log as one."""
@@ -611,11 +620,13 @@ class Exchange:
 
     def byte_headers(self) -> list[tuple[bytes, bytes]]:
         if self._response is None and not self.disconnected:
-            length = self._length if self.dropped else len(self.body)
-            return [
-                (b'content-type', (self.content_type or self.plan.content_type).encode('latin-1')),
-                (b'content-length', b'%d' % length),
-            ]
+            content_type = self.content_type or self.plan.content_type
+            pair = _TYPES.get(content_type)
+            if pair is None:
+                pair = (b'content-type', content_type.encode('latin-1'))
+                if len(_TYPES) < 100:
+                    _TYPES[content_type] = pair
+            return [pair, (b'content-length', b'%d' % (self._length if self.dropped else len(self.body)))]
         return [(name.lower().encode('latin-1'), value.encode('latin-1')) for name, value in self.text_headers()]
 
     def _drop_body(self) -> None:
@@ -684,8 +695,7 @@ class Exchange:
 
     def close_fast(self) -> bool:
         """End here and now an exchange that has nothing left to do; False, and nothing is done, if it has."""
-        plan = self.plan
-        if plan.closes or self.hooks is not None or self.app.publishes or type(self.body) is not bytes:
+        if self.plan.closes or self.hooks is not None or self.app.publishes or type(self.body) is not bytes:
             return False
         self.closed = True
         request = self._request

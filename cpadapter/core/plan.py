@@ -155,10 +155,12 @@ class Plan:
         'on_end_resource',
         'on_start_resource',
         'overridden',
+        'plain_end',
         'prepares',
         'process_request_body',
         'query_encoding',
         'query_separators',
+        'quiet',
         'request_attrs',
         'request_class',
         'response_attrs',
@@ -306,7 +308,9 @@ def compile_plan(
 
     plan.content_type = 'text/html'
     setting = request_attrs.get
-    plan.methods_with_bodies = setting('methods_with_bodies', _default(request_class, 'methods_with_bodies'))
+    plan.methods_with_bodies = frozenset(
+        setting('methods_with_bodies', _default(request_class, 'methods_with_bodies'))
+    )
     plan.process_request_body = setting('process_request_body', _default(request_class, 'process_request_body'))
     plan.query_encoding = setting('query_string_encoding', _default(request_class, 'query_string_encoding'))
     plan.query_separators = setting('query_string_separators', _default(request_class, 'query_string_separators'))
@@ -321,6 +325,10 @@ def compile_plan(
     plan.simple = not (plan.setups or plan.overridden or plan.response_attrs or plan.response_headers) and (
         request_class.__init__ is Request.__init__
     )
+    plan.quiet = plan.simple and not (
+        plan.on_start_resource or plan.before_request_body or plan.before_handler or plan.prepares
+    )
+    plan.plain_end = plan.simple and not plan.before_finalize
     return plan
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Sequence
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from ..context import current
@@ -34,6 +34,8 @@ __all__ = [
     'test_callable_spec',
     'validate_translator',
 ]
+
+EXPOSED = {'exposed': True}
 
 # (page handler or None, positional arguments, is_index, config dicts met with their depth)
 Found = tuple[Any, Sequence[str], 'bool | None', 'list[tuple[int, Any]] | None']
@@ -171,8 +173,13 @@ def test_callable_spec(callable: Any, callable_args: Sequence[Any], callable_kwa
         status = 404 if any(name not in body_params for name in multiple) else 400
         raise HTTPError(status, f'Multiple values for parameters: {",".join(multiple)}' if show else None)
     if varkw:
-        return
-    extra = [name for name in callable_kwargs if name not in by_name]
+        # What a method is bound to cannot be given by name.
+        func = getattr(callable, '__func__', type(callable).__call__)
+        code = None if isinstance(callable, (FunctionType, type)) else getattr(func, '__code__', None)
+        bound = () if code is None or code.co_posonlyargcount else code.co_varnames[: min(code.co_argcount, 1)]
+        extra = [name for name in bound if name in callable_kwargs]
+    else:
+        extra = [name for name in callable_kwargs if name not in by_name]
     if not extra:
         return
     in_query = [name for name in extra if name not in body_params]
@@ -259,8 +266,9 @@ class Dispatcher:
         names = values = [name for name in path.split('/') if name] if path != '/' else []
         if '%2' in path:
             segments = exchange.head.segments
-            if segments is not None and len(segments) == len(names):
-                values = segments
+            if segments is not None and len(segments) >= len(names):
+                # The last ones: a mount's own names stand before them.
+                values = segments[len(segments) - len(names) :]
             else:
                 # COMPAT: servers that keep an encoded slash in PATH_INFO leave it to us.
                 values = [name.replace('%2F', '/').replace('%2f', '/') for name in names]
@@ -299,7 +307,7 @@ class Dispatcher:
                             # The error page is chosen by the config walked so far.
                             exchange.confs = confs
                             raise
-                        if rest != values[position + step :]:
+                        if len(rest) < len(values) - position and rest != values[position + step :]:
                             # Segments were taken from elsewhere than the front.
                             values = values[: position + step] + rest
                             names = names[: position + step] + rest
@@ -334,6 +342,11 @@ class Dispatcher:
         sub = None
         if node is not None:
             sub = getattr(node.__func__ if type(node) is MethodType else node, 'index', None)
+            if type(sub) is MethodType and sections is None:
+                bearer = sub.__func__
+                if type(bearer) is FunctionType and bearer.__dict__ == EXPOSED:
+                    # PERF: a function with no attribute but that one has no config and no default either.
+                    return sub, (), True, confs
         if sub is not None or sections is not None:
             conf = getattr(sub.__func__ if type(sub) is MethodType else sub, '_cp_config', None)
             section = None if sections is None else sections.get(curpath + '/index')

@@ -41,31 +41,34 @@ class AsgiHead(RequestHead):
         self.native = scope
         self.receive = receive
         self.method = scope['method']
-        query = scope.get('query_string')
+        self.fault = None
+        get = scope.get
+        query = get('query_string')
         self.query = query.decode('latin-1') if query else ''
         headers = scope['headers']
         fields = self._fields = dict(headers)
         if len(fields) != len(headers):
             self._join_repeated(headers)
         path = scope['path']
-        outer = scope.get('root_path')
-        if path[:1] != '/':
-            path = '/' + path
-        raw = scope.get('raw_path')
+        raw = get('raw_path')
         if raw is not None and b'%' in raw:
             path = self._take_raw(path, raw)
+        outer = get('root_path')
         if outer:
             outer, path = split_outer(outer, path)
             if self.segments is not None:
                 names = [name for name in path.split('/') if name]
                 self.segments = self.segments[len(self.segments) - len(names) :]
-        while '//' in path:
-            path = path.replace('//', '/')
-        self.outer = outer or ''
+            self.outer = outer
+        else:
+            self.outer = ''
+        if path[:1] != '/':
+            path = '/' + path
+        if '//' in path:
+            path = collapse(path)
         self.path = path
-        self.fault = None if self._repeated is None else (400, self._repeated)
         host = fields.get(b'host')
-        if host not in GOOD_HOSTS or scope.get('http_version') not in _VERSIONS:
+        if host not in GOOD_HOSTS or self._repeated is not None:
             self._check(host)
 
     def _check(self, host: bytes | None) -> None:
@@ -73,7 +76,8 @@ class AsgiHead(RequestHead):
         if version is None:
             self.fault = (400, 'The protocol version is malformed.')
             return
-        if self.fault is not None:
+        if self._repeated is not None:
+            self.fault = (400, self._repeated)
             return
         self.fault = host_fault(None if host is None else host.decode('latin-1'), version)
         if self.fault is None and host is not None:

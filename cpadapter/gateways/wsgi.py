@@ -18,7 +18,7 @@ from ..protocol.messages import RequestHead, decode_path, host_fault, parse_vers
 if TYPE_CHECKING:
     from ..typing import Environ, StartResponse
 
-__all__ = ['WsgiHead', 'WsgiReader', 'as_bytes', 'run_wsgi', 'serve_wsgi']
+__all__ = ['WsgiHead', 'WsgiReader', 'as_bytes', 'collapse', 'run_wsgi', 'serve_wsgi']
 
 _VERSIONS: dict[str | None, tuple[int, int]] = {'HTTP/1.1': (1, 1), 'HTTP/1.0': (1, 0), 'HTTP/2': (2, 0)}
 # Hosts that passed the check; bounded, since clients choose them.
@@ -45,7 +45,7 @@ class WsgiHead(RequestHead):
             if not outer.isascii():
                 outer = decode_path(outer, 'utf-8')
         if '//' in path:
-            path = _collapse(path)
+            path = collapse(path)
         if not path.isascii():
             path = decode_path(path, 'utf-8')
         self.outer = outer
@@ -77,7 +77,7 @@ class WsgiHead(RequestHead):
             raw = '/' + raw.split('://', 1)[1].partition('/')[2]
         segments = segments_of(raw, 'utf-8')
         whole = '/' + '/'.join(segments) + ('/' if raw[-1:] == '/' and segments else '')
-        if whole != _collapse(self.outer + self.path):
+        if whole != collapse(self.outer + self.path):
             return  # something outside has rewritten the path: what it says counts
         outer = [name for name in self.outer.split('/') if name]
         if segments[: len(outer)] != outer:
@@ -202,7 +202,8 @@ _PLAIN_HEADERS = {
 }
 
 
-def _collapse(path: str) -> str:
+def collapse(path: str) -> str:
+    """Make one slash of several."""
     while '//' in path:
         path = path.replace('//', '/')
     return path
@@ -326,7 +327,7 @@ def run_wsgi(opener: Any, environ: Environ, start_response: StartResponse, conte
     if type(body) is bytes:
         start_response(exchange.status, exchange.text_headers())
         if exchange.close_fast():
-            return (body,)
+            return [body]
         return _ClosingBody(exchange, iter((body,) if body else ()), context)
     return _start_stream(exchange, start_response, context)
 

@@ -384,7 +384,7 @@ class TestCpDispatch:
             lists = Lists()
             raises = Raises()
             params = Params()
-            exposed = Exposed()
+            shown = Exposed()
             notcallable = NotCallable()
 
         return Root()
@@ -414,6 +414,7 @@ class TestCpDispatch:
             ('/grows/a', 500),
             ('/lists/a/b', 404),
             ('/notcallable/x', 404),
+            ('/shown/x', 404),
             ('/raises/404', 404),
             ('/raises/402', 402),
             ('/raises/go', 303),
