@@ -24,6 +24,7 @@ from .application.startup import asgi_app, quickstart, wsgi_app
 from .application.urls import url
 
 # -- environment layer: the default site, and the request being served
+from .environment.defaults import Package as _Package
 from .environment.defaults import checker, config, engine, log, server, tools, tree
 from .environment.proxies import request, response, serving, session, thread_data
 from .errors import (
@@ -94,3 +95,5 @@ __all__ = [
     'wsgi',
     'wsgi_app',
 ]
+
+__import__('sys').modules[__name__].__class__ = _Package

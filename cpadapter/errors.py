@@ -148,7 +148,7 @@ class HTTPRedirect(CherryPyException):
             headers['Content-Type'] = 'text/html;charset=utf-8'
             headers['Location'] = iri_to_uri(self.urls[0])
             lines = [f'{text}<a href={_quote_attribute(iri_to_uri(url))}>{_escape(url)}</a>.' for url in self.urls]
-            response.body = _NOT_IN_HTML.sub('\ufffd', '<br />\n'.join(lines)).encode()
+            response.body = re.sub(_NOT_IN_HTML, '\ufffd', '<br />\n'.join(lines)).encode()
             headers.pop('Content-Length', None)
         elif status == 304:
             for name in _NOT_IN_304:
@@ -322,7 +322,7 @@ _PAGE = """<!DOCTYPE html>
 """
 
 # Characters that no XML or HTML document may hold, however written.
-_NOT_IN_HTML = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]')
+_NOT_IN_HTML = '[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]'
 
 
 def get_error_page(status: Any, **kwargs: Any) -> Any:
@@ -399,7 +399,7 @@ def _default_page(exchange: Any, code: int, reason: str, values: dict[str, str],
             'traceback': _escape(traceback),
             'product': PRODUCT,
         }
-        return _NOT_IN_HTML.sub('\ufffd', page).encode()
+        return re.sub(_NOT_IN_HTML, '\ufffd', page).encode()
     if failure:
         message += '\n' if message else ''
         message += f'In addition, the custom error page failed:\n{failure}'

@@ -54,9 +54,11 @@ class BodyReader(Protocol):
     """The request's body as a gateway gives it.
 
     length: bytes declared by Content-Length, None if undeclared.
+    suspends: whether `aread` may.
     """
 
     length: int | None
+    suspends: bool
 
     def read(self, size: int = -1, /) -> bytes:
         """Give up to `size` bytes (-1: all), blocking; b'' at the end.

@@ -99,6 +99,8 @@ def popargs(*args: str, **kwargs: Any) -> Any:
                 return handler(**taken)
             current().request.params.update(taken)
             return handler
+        if not taken:
+            return None
         current().request.params.update(taken)
         return cls_or_self
 

@@ -26,7 +26,7 @@ from .pipeline import Exchange
 from .plan import Plan, compile_plan, handler_key, merge_confs
 from .request import Request
 from .response import Response
-from .wsgiapp import CPWSGIApp
+from .wsgiapp import AppResponse, CPWSGIApp
 
 if TYPE_CHECKING:
     from ..protocol.messages import RequestHead
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ['Application']
 
 MAX_PLANS = 4096
+# Entries of a WSGI pipeline that nothing was added to.
+BUILT_IN = len(CPWSGIApp.pipeline)
 
 
 class Application(DualCallable):
@@ -133,7 +135,12 @@ class Application(DualCallable):
         if send is not None:
             return self.asgi(environ, start_response, send)
         wsgiapp = self.wsgiapp
-        if start_response is None or type(wsgiapp) is not CPWSGIApp or wsgiapp.pipeline or wsgiapp.response_class:
+        if (
+            start_response is None
+            or type(wsgiapp) is not CPWSGIApp
+            or len(wsgiapp.pipeline) != BUILT_IN
+            or wsgiapp.response_class is not AppResponse
+        ):
             return super().__call__(environ, start_response)
         context = copy_context()
         return context.run(run_wsgi, self, environ, start_response, context)
@@ -141,7 +148,7 @@ class Application(DualCallable):
     def wsgi(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         """Serve a WSGI request, through the middleware of `wsgiapp` if there is any."""
         wsgiapp = self.wsgiapp
-        if type(wsgiapp) is CPWSGIApp and not wsgiapp.pipeline and wsgiapp.response_class is None:
+        if type(wsgiapp) is CPWSGIApp and wsgiapp.is_bare:
             return serve_wsgi(self, environ, start_response)
         return wsgiapp(environ, start_response)  # type: ignore[no-any-return]
 
@@ -185,7 +192,7 @@ class Application(DualCallable):
             if confs is None and exchange._request is None:
                 # PERF: no config of its own and nothing looked at yet: the page handler alone says which plan.
                 func = handler.__func__ if type(handler) is MethodType else handler_key(handler)
-                if is_index is None or is_index is (path_info[-1] == '/'):
+                if is_index is None or is_index is (path_info[-1:] == '/'):
                     plan = self._plans_by_handler.get(func)
                     if plan is None:
                         plan = self._plans_by_handler[func] = self._plan_for(exchange)
@@ -206,13 +213,13 @@ class Application(DualCallable):
 
         It may stand in what is mounted outside, in the path, or across both; a path outside of it is not found.
         """
-        own: str = self._script_name
+        own = self._script_name or ''
         whole = head.outer + head.path
         size = len(own)
         if whole.startswith(own) and (len(whole) == size or whole[size] == '/'):
-            return own, whole[size:] or '/', None
+            return own, whole[size:], None
         if head.path.startswith(own) and (len(head.path) == size or head.path[size] == '/'):
-            return head.outer + own, head.path[size:] or '/', None
+            return head.outer + own, head.path[size:], None
         return head.outer + own, head.path, NotFound(whole)
 
     def _open_unusual(self, exchange: Exchange, request: Request | None, fault: Exception | None) -> Exchange:
@@ -350,7 +357,7 @@ class Application(DualCallable):
         self.site.engine.ensure_started()
         stamp = changes.count
         self._plans = {}
-        self._plans_by_handler: dict[Any, dict[Any, Plan]] = {(index, slash): {} for index in (None, False, True) for slash in (False, True)}
+        self._plans_by_handler: dict[Any, Plan] = {}
         self.sections = {
             path: section
             for path, section in self.config.items()

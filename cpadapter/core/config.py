@@ -70,6 +70,7 @@ environments: dict[str, dict[str, Any]] = {
         'tools.log_headers.on': False,
         'request.show_tracebacks': True,
         'request.show_mismatched_params': True,
+        'log.screen': False,
     },
 }
 

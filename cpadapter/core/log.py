@@ -38,8 +38,9 @@ _ESCAPES.update({ord('\n'): '\\n', ord('\r'): '\\r', ord('\t'): '\\t', ord('"'):
 
 # Controls, line separators, marks that turn the direction of writing, lone surrogates. Tab and line feed are apart.
 _UNSAFE = r'[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]'
-_unsafe_in_message = re.compile(_UNSAFE + r'|\n(?=[^ \t\n])').sub
-_unsafe_in_record = re.compile(_UNSAFE + r'|\n(?=\[)').sub
+# Compiled by `re` at first use, and kept there: most messages are printable.
+_UNSAFE_IN_MESSAGE = _UNSAFE + r'|\n(?=[^ \t\n])'
+_UNSAFE_IN_RECORD = _UNSAFE + r'|\n(?=\[)'
 
 
 def _escape_atom(value: str) -> str:
@@ -65,7 +66,7 @@ class _ErrorFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        return text if text.isprintable() else _unsafe_in_record(_escape_match, text)
+        return text if text.isprintable() else re.sub(_UNSAFE_IN_RECORD, _escape_match, text)
 
 
 # This file, as frames name it.
@@ -349,7 +350,7 @@ class LogManager:
         """
         text = ' '.join((self.time(), context, msg))
         if not text.isprintable():
-            text = _unsafe_in_message(_escape_match, text)
+            text = re.sub(_UNSAFE_IN_MESSAGE, _escape_match, text)
         exc_info = sys.exc_info() if traceback else None
         if exc_info is not None and exc_info[0] is None:
             exc_info = None

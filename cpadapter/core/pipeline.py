@@ -281,6 +281,8 @@ class Exchange:
                     request.handle_error()
                 else:
                     await self.handle_error(exc)
+            if self._response is not None:
+                self._take_late_changes(self._response)
         except Exception as exc:
             if inner:
                 raise
@@ -321,7 +323,8 @@ class Exchange:
             self.status, self.code, self.body = '400 Bad Request', 400, b''
             self._response = None
             return False
-        if isinstance(exc, getattr(self._request, 'throws', ())):
+        throws = self.app.wsgiapp.config.get('ExceptionTrapper', {}).get('throws', ())
+        if isinstance(exc, getattr(self._request, 'throws', ())) or isinstance(exc, throws):
             raise exc
         self._fall_back(exc)
         return True
@@ -471,12 +474,23 @@ class Exchange:
             body = body[0] if body else b''
         self.body = body
 
-    async def run_point(self, point: str, inline: bool = False) -> None:
+    def _take_late_changes(self, response: Response) -> None:
+        """Take what on_end_resource hooks did to the finalized head; TypeError for what cannot be sent."""
+        status = response.output_status
+        if status is not None and status != self.status.encode('latin-1', 'replace'):
+            if not isinstance(status, bytes):
+                raise TypeError('response.output_status is not a byte string.')
+            self.status = status.decode('latin-1')
+            self.code = int(self.status[:3])
+        if '_header_list' in response.__dict__:
+            response.text_headers()
+
+    async def run_point(self, point: str, inline: bool = False, stage: str | None = None) -> None:
         """Run the hooks of a point: the plan's, or the request's own if it has changed them.
 
         inline: run plain hooks here even on an event loop; those of errors read sys.exc_info().
         """
-        self.stage = point
+        self.stage = point if stage is None else stage
         if self.hooks is not None:
             hooks = self.hooks.get(point)
             if not hooks:
@@ -508,7 +522,7 @@ class Exchange:
                     self.stage = 'before_finalize (HTTPError)'
                     failed = self._failed_hooks
                     if failed is None:
-                        await self.run_point('before_finalize')
+                        await self.run_point('before_finalize', stage=self.stage)
                     else:
                         source = self.hooks['before_finalize'] if self.hooks is not None else plan.before_finalize
                         await run_hooks([hook for hook in sorted(source) if hook not in failed])
@@ -525,7 +539,7 @@ class Exchange:
         request = self.request
         try:
             if plan.before_error_response or self.hooks is not None:
-                await self.run_point('before_error_response', inline=True)
+                await self.run_point('before_error_response', inline=True, stage='on_end_resource')
             response = self.response
             self._close_body(response._body)
             response.stream = False
@@ -534,7 +548,7 @@ class Exchange:
             if hasattr(result, '__await__'):
                 await result if self.on_loop else await Suspend(result)
             if plan.after_error_response or self.hooks is not None:
-                await self.run_point('after_error_response')
+                await self.run_point('after_error_response', stage='on_end_resource')
             self._take_result()
         except HTTPRedirect as redirect:
             redirect.set_response()
@@ -665,9 +679,11 @@ class Exchange:
                     log_once(exc)
             else:
                 self._close_body(body)
+        request = self._request
+        if request is not None and 'body' in request.__dict__ and hasattr(request.body, 'close'):
+            self._close_body(request.body)
         if self.app.publishes:
             self._publish('after_request')
-        request = self._request
         if request is not None and type(request).close is not Request.close:
             try:
                 request.close()
@@ -697,11 +713,13 @@ class Exchange:
         """End here and now an exchange that has nothing left to do; False, and nothing is done, if it has."""
         if self.plan.closes or self.hooks is not None or self.app.publishes or type(self.body) is not bytes:
             return False
-        self.closed = True
         request = self._request
         if request is not None:
+            if 'body' in request.__dict__:
+                return False
             request.closed = True
             self._request = None
+        self.closed = True
         self._response = None
         return True
 

@@ -202,6 +202,8 @@ class Plan:
     is_async: bool
     closes: bool
     simple: bool
+    quiet: bool
+    plain_end: bool
 
     def __init__(self) -> None:
         self.toolmaps: dict[str, dict[str, dict[str, Any]]] = {}

@@ -15,6 +15,7 @@ from ..extension.dispatch import Dispatcher, LateParamPageHandler
 from ..extension.hooks import HOOKPOINTS, HookMap, drive
 from ..extension.namespaces import NamespaceSet
 from ..protocol.headers import HeaderMap, Host, SanitizedHost, decode_TEXT_maybe
+from ..protocol.messages import parse_version
 from ..protocol.params import parse_query_string
 
 if TYPE_CHECKING:
@@ -80,6 +81,22 @@ class _Lazy:
         value = self.default() if exchange is None or exchange.head is None else self.compute(obj, exchange)
         obj.__dict__[self.name] = value
         return value
+
+
+class _Hooks:
+    """The hooks of a request class, which its requests share; on a request a copy, which the pipeline then reads."""
+
+    def __get__(self, obj: Any, cls: type | None = None) -> HookMap:
+        if obj is None:
+            hooks: HookMap = cls.class_hooks  # type: ignore[union-attr]
+            return hooks
+        exchange = obj._exchange
+        plan = exchange.plan if exchange is not None else None
+        hooks = type(obj).class_hooks.copy() if plan is None else plan.hook_map()
+        obj.__dict__['hooks'] = hooks
+        if exchange is not None:
+            exchange.hooks = hooks
+        return hooks
 
 
 def _no_cookies() -> SimpleCookie:
@@ -152,14 +169,6 @@ def _handler(request: Request, exchange: Exchange) -> Any:
     return page
 
 
-def _hooks(request: Request, exchange: Exchange) -> HookMap:
-    """Copy the plan's hooks: from now on the pipeline reads this copy."""
-    plan = exchange.plan
-    hooks = type(request).hooks.copy() if plan is None else plan.hook_map()
-    exchange.hooks = hooks
-    return hooks
-
-
 def _error_response(request: Request, exchange: Exchange | None) -> Any:
     plan = exchange.plan if exchange is not None else None
     if plan is not None and plan.error_response is not None:
@@ -174,7 +183,7 @@ def _config(request: Request, exchange: Exchange) -> Any:
 def _protocol(request: Request, exchange: Exchange) -> tuple[int, int]:
     # HTTP/2 and later offer all that (1, 1) does; what looks at request.protocol asks for that.
     version: tuple[int, int] = exchange.head.version
-    return min(version, (1, 1))
+    return min(version, parse_version(exchange.head.server_protocol) or (1, 1), (1, 1))
 
 
 class Request:
@@ -213,7 +222,8 @@ class Request:
     toolmaps: Any = _Lazy(lambda r, x: {} if x.plan is None else x.plan.toolmaps_copy(), dict)
     config: Any = _Lazy(_config, lambda: None)
     is_index: Any = _Lazy(lambda r, x: x.is_index, lambda: None)
-    hooks: Any = None  # set below the class: a map of its own for each subclass
+    hooks: Any = _Hooks()
+    class_hooks: HookMap = HookMap(HOOKPOINTS)
     error_response: Any = _Lazy(_error_response, lambda: HTTPError(500).set_response)
     error_page: Any = _Lazy(lambda r, x: {} if x.plan is None else dict(x.plan.error_page), dict)
     show_tracebacks: bool = False
@@ -242,9 +252,14 @@ class Request:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if 'hooks' not in cls.__dict__:
-            cls.hooks = cls.hooks.copy()
-        cls.hooks.shared = True
+        own = cls.__dict__.get('hooks')
+        if isinstance(own, HookMap):
+            # A map that a subclass assigns is its own; requests still get copies.
+            cls.class_hooks = own
+            del cls.hooks
+        else:
+            cls.class_hooks = cls.class_hooks.copy()
+        cls.class_hooks.shared = True
 
     @property
     def stage(self) -> str | None:
@@ -309,6 +324,5 @@ class Request:
         return f'<{type(self).__name__} {self.method} {self.script_name}{self.path_info}>'
 
 
-Request.hooks = HookMap(HOOKPOINTS)
-Request.hooks.shared = True
+Request.class_hooks.shared = True
 Request.namespaces = NamespaceSet()

@@ -122,7 +122,7 @@ class Tree(DualCallable):
     def _open_at(self, head: RequestHead, mount: str, outer: str, rest: str) -> Any:
         app = self.apps[mount]
         if isinstance(app, Application) and (not hasattr(head, 'redirected') or is_bare(app)):
-            return app.open(head, None, outer + mount, rest or '/')
+            return app.open(head, None, outer + mount, rest if rest or outer + mount else '/')
         return Handover(head, app, outer + mount, rest, self.site)
 
     def _refresh(self) -> None:

@@ -141,6 +141,28 @@ class _Trapped:
             return b''.join(body) if self.started else body
 
 
+class AppResponse:
+    """The response of an application below its middleware; `wsgi.response_class` may name a subclass."""
+
+    def __init__(self, environ: Environ, start_response: StartResponse, cpapp: Any) -> None:
+        self.cpapp = cpapp
+        self.environ = environ
+        self.iter_response: Any = cpapp.plain_wsgi(environ, start_response)
+        self._iterator = iter(self.iter_response)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk: bytes = next(self._iterator)
+        return chunk
+
+    def close(self) -> None:
+        close = getattr(self.iter_response, 'close', None)
+        if close is not None:
+            close()
+
+
 class CPWSGIApp:
     """An application behind its WSGI middleware.
 
@@ -149,8 +171,8 @@ class CPWSGIApp:
     config: settings by name. head: the outermost callable; set it to None after changing either.
     """
 
-    pipeline: Any = ()
-    response_class: Any = None
+    pipeline: Any = [('ExceptionTrapper', ExceptionTrapper), ('InternalRedirector', InternalRedirector)]
+    response_class: Any = AppResponse
 
     def __init__(self, cpapp: Any, pipeline: Any = None) -> None:
         self.cpapp = cpapp
@@ -162,10 +184,10 @@ class CPWSGIApp:
 
     def tail(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Call the application itself, below all middleware."""
-        if self.response_class is not None:
-            result: Iterable[bytes] = self.response_class(environ, start_response, self.cpapp)
-            return result
-        return self.cpapp.plain_wsgi(environ, start_response)  # type: ignore[no-any-return]
+        if self.response_class is AppResponse:
+            return self.cpapp.plain_wsgi(environ, start_response)  # type: ignore[no-any-return]
+        result: Iterable[bytes] = self.response_class(environ, start_response, self.cpapp)
+        return result
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         head: WSGIApp | None = self.head
@@ -194,11 +216,5 @@ class CPWSGIApp:
 
     @property
     def is_bare(self) -> bool:
-        """Whether nothing stands before the application."""
-        return not self.pipeline and self.response_class is None
-
-
-def AppResponse(environ: Environ, start_response: StartResponse, cpapp: Any) -> Iterable[bytes]:
-    """Call an application below its middleware; the terminal of the pipeline under CherryPy's name."""
-    result: Iterable[bytes] = cpapp.plain_wsgi(environ, start_response)
-    return result
+        """Whether nothing stands before the application but what the request pipeline does itself."""
+        return self.pipeline == type(self).pipeline and self.response_class is AppResponse

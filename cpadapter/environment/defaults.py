@@ -5,6 +5,7 @@ Importing it makes the default site; nothing is started, and no server, thread o
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 from ..core.site import Site, equippers
@@ -12,7 +13,7 @@ from ..extension.tools import FilterTool, Tool
 from ..lib import cptools, encoding, jsontools
 from ..process.plugins import equip as equip_engine
 
-__all__ = ['checker', 'config', 'engine', 'log', 'server', 'site', 'tools', 'tree']
+__all__ = ['Package', 'checker', 'config', 'engine', 'log', 'server', 'site', 'tools', 'tree']
 
 
 def add_tools(box: Any) -> None:
@@ -33,6 +34,23 @@ def equip(site: Site) -> None:
 
 
 equippers[:] = [equip]
+
+
+class Package(ModuleType):
+    """The package itself: assigning one of the default site's parts (`cpadapter.tree = Tree()`) replaces it there."""
+
+    PARTS = frozenset(('checker', 'config', 'engine', 'log', 'server', 'tools', 'tree'))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.PARTS:
+            setattr(site, name, value)
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        # Further servers appear once config names one.
+        if name == 'servers' and site.servers:
+            return site.servers
+        raise AttributeError(f'module {self.__name__!r} has no attribute {name!r}')
 
 site = Site.default()
 engine = site.engine

@@ -16,7 +16,7 @@ from ..context import exchange_var
 from ..errors import ClientDisconnected, HTTPError
 from ..protocol.headers import Host
 from ..protocol.iterators import as_bytes
-from ..protocol.messages import RequestHead, decode_path, host_fault, parse_version, segments_of, split_outer
+from ..protocol.messages import RequestHead, collapse, decode_path, host_fault, parse_version, segments_of, split_outer
 from .bridge import END_OF_CHUNKS, drive_in_pool, next_chunk, pool_for
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class AsgiHead(RequestHead):
         self.fault = None
         get = scope.get
         query = get('query_string')
-        self.query = query.decode('latin-1') if query else ''
+        self.query = decode_path(query.decode('latin-1'), 'utf-8') if query else ''
         headers = scope['headers']
         fields = self._fields = dict(headers)
         if len(fields) != len(headers):
@@ -62,7 +62,7 @@ class AsgiHead(RequestHead):
             self.outer = outer
         else:
             self.outer = ''
-        if path[:1] != '/':
+        if path[:1] != '/' and (path or not outer):
             path = '/' + path
         if '//' in path:
             path = collapse(path)
@@ -520,7 +520,7 @@ async def _stream(exchange: Any, receive: Receive, send: Send) -> None:
     async def watch() -> None:
         nonlocal gone
         while (await receive())['type'] != 'http.disconnect':
-            pass
+            await asyncio.sleep(0)  # what is left of the body is of no interest, but others want the loop too
         gone = True
         if task is not None:
             task.cancel()

@@ -18,6 +18,8 @@ from queue import SimpleQueue
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..context import exchange_var
+
 __all__ = ['LoopThread', 'WorkerPool', 'await_on_loop', 'drive_in_pool', 'pool_for', 'run_on_loop', 'sync_chunks']
 
 
@@ -175,6 +177,10 @@ async def drive_in_pool(pool: WorkerPool, coroutine: Coroutine[Any, Any, Any], c
 async def offload(pool: WorkerPool, call: Callable[[], Any]) -> Any:
     """Call a plain callable in the pool; what it sets in context variables is set here afterwards."""
     context = copy_context()
+    exchange: Any = exchange_var.get()
+    if exchange is not None:
+        # The call may read the body, which then has to come from this loop.
+        exchange.head.reader().loop = asyncio.get_running_loop()
     try:
         return await pool.submit(context, call)
     finally:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ClientDisconnected, HTTPError
 from ..protocol.headers import Host
 from ..protocol.iterators import as_bytes
-from ..protocol.messages import RequestHead, decode_path, host_fault, parse_version, segments_of
+from ..protocol.messages import RequestHead, collapse, decode_path, host_fault, parse_version, segments_of
 
 if TYPE_CHECKING:
     from ..typing import Environ, StartResponse
 
-__all__ = ['WsgiHead', 'WsgiReader', 'as_bytes', 'collapse', 'run_wsgi', 'serve_wsgi']
+__all__ = ['WsgiHead', 'WsgiReader', 'run_wsgi', 'serve_wsgi']
 
 _VERSIONS: dict[str | None, tuple[int, int]] = {'HTTP/1.1': (1, 1), 'HTTP/1.0': (1, 0), 'HTTP/2': (2, 0)}
 # Hosts that passed the check; bounded, since clients choose them.
@@ -35,15 +35,17 @@ class WsgiHead(RequestHead):
         self.native = environ
         get = environ.get
         self.method = environ['REQUEST_METHOD']
-        self.query = get('QUERY_STRING', '')
+        query = self.query = get('QUERY_STRING', '')
+        if query and not query.isascii():
+            self.query = decode_path(query, 'utf-8')
         path = get('PATH_INFO', '')
         outer = get('SCRIPT_NAME', '')
-        if path[:1] != '/':
-            path = '/' + path
         if outer:
             outer = outer.rstrip('/')
             if not outer.isascii():
                 outer = decode_path(outer, 'utf-8')
+        if path[:1] != '/' and (path or not outer):
+            path = '/' + path
         if '//' in path:
             path = collapse(path)
         if not path.isascii():
@@ -200,13 +202,6 @@ _PLAIN_HEADERS = {
     'REMOTE_ADDR': 'Remote-Addr',
     'REMOTE_HOST': 'Remote-Host',
 }
-
-
-def collapse(path: str) -> str:
-    """Make one slash of several."""
-    while '//' in path:
-        path = path.replace('//', '/')
-    return path
 
 
 def _port(value: Any) -> int:

@@ -16,3 +16,13 @@ def set_vary_header(response: Any, header_name: str) -> None:
     if '*' not in names and header_name.lower() not in [name.lower() for name in names]:
         names.append(header_name)
         response.headers['Vary'] = ', '.join(names)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a module of this package when it is first named, as `lib.sessions`."""
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    if not name.startswith('_') and find_spec(f'{__name__}.{name}') is not None:
+        return import_module(f'{__name__}.{name}')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..typing import BodyReader
     from .headers import Host
 
-__all__ = ['RequestHead', 'decode_path', 'host_fault', 'parse_version', 'segments_of', 'split_outer']
+__all__ = ['RequestHead', 'collapse', 'decode_path', 'host_fault', 'parse_version', 'segments_of', 'split_outer']
 
 
 class RequestHead:
@@ -148,6 +148,13 @@ def decode_path(path: str, encoding: str) -> str:
         return path
 
 
+def collapse(path: str) -> str:
+    """Make one slash of several."""
+    while '//' in path:
+        path = path.replace('//', '/')
+    return path
+
+
 def segments_of(raw_path: str, encoding: str) -> list[str]:
     """Split a percent-encoded path into its decoded names, so that %2F stays inside the name it stands in."""
     return [decode_path(unquote_to_bytes(name).decode('latin-1'), encoding) for name in raw_path.split('/') if name]
@@ -162,8 +169,6 @@ def split_outer(outer: str, path: str) -> tuple[str, str]:
     outer = outer.rstrip('/')
     if outer and path.startswith(outer):
         rest = path[len(outer) :]
-        if not rest:
-            return outer, '/'
-        if rest[0] == '/':
+        if not rest or rest[0] == '/':
             return outer, rest
     return outer, path

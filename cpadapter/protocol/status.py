@@ -96,7 +96,6 @@ response_codes: dict[int, tuple[str, str]] = {
 }
 
 _DIGITS = re.compile(r'-?[0-9]{1,9}')
-_CONTROLS = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029]')
 
 
 def valid_status(status: Any) -> tuple[int, str, str]:
@@ -124,7 +123,9 @@ def valid_status(status: Any) -> tuple[int, str, str]:
         elif isinstance(text, str):
             text, space, rest = text.partition(' ')
             if space:
-                reason = _CONTROLS.sub('', rest).strip() or None
+                if not rest.isprintable():
+                    rest = re.sub('[\x00-\x1f\x7f-\x9f\u2028\u2029]', '', rest)
+                reason = rest.strip() or None
         else:
             raise _non_numeric(status)
         if not _DIGITS.fullmatch(text):

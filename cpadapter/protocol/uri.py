@@ -16,7 +16,6 @@ _PARTS = re.compile(r'(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(\?
 # SPEC: RFC 3986 2.2 and 2.3: reserved and unreserved characters, and the percent sign of an escape, stay.
 _KEPT = "!#$&'()*+,/:;=?@[]~%"
 _PLAIN = re.compile(r"[!#$&'()*+,/:;=?@\[\]~A-Za-z0-9_.-]*")
-_SURROGATE = re.compile('[\ud800-\udfff]')
 _LONE_PERCENT = re.compile('%(?![0-9A-Fa-f]{2})')
 
 
@@ -133,7 +132,7 @@ def iri_to_uri(text: str) -> str:
     try:
         data = text.encode('utf-8', 'surrogateescape')
     except UnicodeEncodeError:
-        data = _SURROGATE.sub('\ufffd', text).encode()
+        data = re.sub('[\ud800-\udfff]', '\ufffd', text).encode()
     return quote(data, _KEPT)
 
 
