@@ -6,6 +6,7 @@ are errors, and nothing may be left running when a block ends.
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 
 import cpadapter
+from cpadapter.core.body import RequestBody
+from cpadapter.core.config import environments
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(cpadapter.__file__).parent
@@ -74,3 +77,53 @@ def test_a_block_runs(page, code, runs, tmp_path):
 def test_links_to_files_lead_somewhere(page):
     targets = [match['target'] for match in LINK.finditer(page.read_text(encoding='utf-8'))]
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def rows(section):
+    """Give ([key, ...], [cell, ...]) for each row of the tables of a section of docs/config.md."""
+    text = (ROOT / 'docs' / 'config.md').read_text(encoding='utf-8')
+    text = re.split(rf'^#+ {re.escape(section)}$', text, maxsplit=1, flags=re.MULTILINE)[1]
+    text = re.split(r'^#', text, maxsplit=1, flags=re.MULTILINE)[0]
+    lines = [line.strip()[1:-1].split('|') for line in text.splitlines() if re.match(r'\| `[a-z_]+\.', line)]
+    return [(re.findall(r'`([^`]+)`', keys), [cell.strip() for cell in cells]) for keys, *cells in lines]
+
+
+def test_the_environments_are_those_of_the_manual():
+    shown: dict[str, dict[str, object]] = {name: {} for name in ('staging', 'production', 'embedded', 'test_suite')}
+    for keys, cells in rows('Environments'):
+        for name, cell in zip(shown, cells, strict=True):
+            if cell:
+                shown[name].update(dict.fromkeys(keys, ast.literal_eval(cell)))
+    assert shown == {name: environments[name] for name in shown}
+
+
+@pytest.mark.parametrize(
+    ('section', 'owner'),
+    [
+        ('server', cpadapter.core.server.Server()),
+        ('checker', cpadapter.checker),
+        ('request', cpadapter.Request),
+        ('request.body', RequestBody),
+        ('response', cpadapter.Response),
+    ],
+)
+def test_the_defaults_of_the_manual_are_those_of_the_code(section, owner):
+    compared = 0
+    for keys, cells in rows(section):
+        try:
+            default = ast.literal_eval(cells[0].strip('`'))
+        except (SyntaxError, ValueError):
+            continue
+        name = keys[0].removeprefix(f'{section}.')
+        if len(keys) == 1 and name.islower() and '.' not in name and hasattr(owner, name):
+            assert getattr(owner, name) == default, keys[0]
+            compared += 1
+    assert compared
+
+
+def test_every_setting_of_the_server_is_in_the_manual():
+    shown = {key.removeprefix('server.') for keys, _ in rows('server') for key in keys}
+    settings = {name for name in vars(cpadapter.core.server.Server) if not name.startswith('_')}
+    settings = {name for name in settings if not callable(getattr(cpadapter.core.server.Server, name))}
+    told = {'bound_addr', 'description', 'running', 'scheme', 'using_apache', 'using_wsgi'}
+    assert settings - shown - told == set()

@@ -391,6 +391,8 @@ class Entity:
     # Limits, None or 0 for none; passing one answers 413.
     #: Fields of an urlencoded body.
     maxfields: int | None = 10_000
+    #: What separates the fields of an urlencoded body: '&', or '&;' as it once was.
+    separators: str = '&'
     #: Parts of a multipart body, those of multipart parts included.
     maxparts: int | None = 1000
     #: Bytes of one field, as sent, that has no file name.
@@ -926,7 +928,9 @@ async def _urlencoded(entity: Entity, run: _Run) -> None:
     data = b''.join(chunks)
     if len(data) > max_field and max(map(len, data.split(b'&'))) > max_field:
         raise HTTPError(413)
-    fields, entity.charset = _parse_form(data, entity.attempt_charsets, entity.maxfields or len(data) + 1)
+    fields, entity.charset = _parse_form(
+        data, entity.attempt_charsets, entity.maxfields or len(data) + 1, entity.separators
+    )
     if not entity.params:
         entity.params.update(fields)
         return
@@ -935,9 +939,11 @@ async def _urlencoded(entity: Entity, run: _Run) -> None:
             _add_param(entity.params, key, item)
 
 
-def _parse_form(data: bytes, charsets: list[str], max_fields: int) -> tuple[dict[str, Any], str]:
+def _parse_form(
+    data: bytes, charsets: list[str], max_fields: int, separators: str = '&'
+) -> tuple[dict[str, Any], str]:
     try:
-        return parse_urlencoded(data, charsets, max_fields)
+        return parse_urlencoded(data, charsets, max_fields, separators)
     except TooManyFields as exc:
         raise HTTPError(413, str(exc)) from exc
     except UnicodeError as exc:

@@ -407,6 +407,7 @@ class Exchange:
             and not plan.body_attrs
             and length is not None
             and length <= MAX_FORM
+            and plan.query_separators == '&'
             and head.get('content-type') == FORM
         ):
             from .body import aread_form_fast, merge_params, read_form_fast
@@ -431,6 +432,7 @@ class Exchange:
             body.request_params = request.params
             body.protected_params = self.path_params or ()
             body.length_required = head.version < (2, 0)
+            body.separators = plan.query_separators
             await body.aprocess(self.app.offload if self.on_loop else None)
 
     def _checked_length(self) -> int | None:

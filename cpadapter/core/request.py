@@ -138,7 +138,10 @@ def _base(request: Request, exchange: Exchange) -> str:
 def _request_line(request: Request, exchange: Exchange) -> str:
     head = exchange.head
     query = f'?{request.query_string}' if request.query_string else ''
-    return f'{request.method} {head.outer}{head.path}{query} {head.native_protocol()}'
+    path = head.path
+    if exchange.app.uri_encoding is not None:
+        path = exchange.script_name[len(head.outer) :] + exchange.path_info
+    return f'{request.method} {head.outer}{path}{query} {head.native_protocol()}'
 
 
 def _body(request: Request, exchange: Exchange) -> Any:

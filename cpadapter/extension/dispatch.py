@@ -149,13 +149,6 @@ def test_callable_spec(callable: Any, callable_args: Sequence[Any], callable_kwa
         return  # a builtin tells no signature: its TypeError is its own
     request = current().request
     show = getattr(request, 'show_mismatched_params', False)
-    if isinstance(callable, MethodType):
-        # The first parameter is the object itself, whatever the client calls its own.
-        code = getattr(callable.__func__, '__code__', None)
-        first = code.co_varnames[0] if code is not None and code.co_argcount > code.co_posonlyargcount else None
-        if first in callable_kwargs:
-            status = 400 if first in _body_params(request) else 404
-            raise HTTPError(status, f'Multiple values for parameters: {first}' if show else None)
     kinds = inspect.Parameter
     positional = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
     by_name = {p.name for p in parameters if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)}

@@ -344,10 +344,9 @@ class AsgiReader:
             running = asyncio.get_running_loop()
         except RuntimeError:
             running = None
-        if running is not None and running is self.loop:
+        if self.loop is None or running is self.loop:
             pending.close()
             raise RuntimeError('The body is read by `await request.body.aread()` in an async page handler.')
-        assert self.loop is not None  # set by the gateway before anything can read
         chunk: bytes = asyncio.run_coroutine_threadsafe(pending, self.loop).result()
         return chunk
 

@@ -251,6 +251,7 @@ def test_environments_hold_what_the_manual_says():
         **common,
         'request.show_tracebacks': True,
         'request.show_mismatched_params': True,
+        'log.screen': False,
     }
 
 
