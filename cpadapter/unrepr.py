@@ -108,12 +108,11 @@ def _value(node: ast.AST) -> Any:
             return slice(*(None if part is None else _value(part) for part in (lower, upper, step)))
         case ast.Call(func=func, args=args, keywords=keywords):
             call = _value(func)
-            settings: dict[str, Any] = {}
+            # COMPAT: a keyword written out wins over the same key of a `**mapping`; Python refuses the call.
+            settings = {keyword.arg: _value(keyword.value) for keyword in keywords if keyword.arg is not None}
             for keyword in keywords:
                 if keyword.arg is None:
-                    settings.update(_value(keyword.value))
-            # COMPAT: a keyword written out wins over the same key of a `**mapping`; Python refuses the call.
-            settings.update((keyword.arg, _value(keyword.value)) for keyword in keywords if keyword.arg is not None)
+                    settings = {**settings, **{k: v for k, v in _value(keyword.value).items() if k not in settings}}
             return call(*_items(args), **settings)
     raise TypeError(f'unrepr does not recognize {type(node).__name__!r}')
 

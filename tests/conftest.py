@@ -374,12 +374,15 @@ class AsgiClient(Client):
     async def asend(self, call):
         answer = Answer()
         checker = AsgiChecker(call, answer)
+        watchdog = self.loop.call_later(TIMEOUT, asyncio.current_task().cancel)
         try:
-            await asyncio.wait_for(self.app(self.scope(call), checker.receive, checker.send), TIMEOUT)
+            await self.app(self.scope(call), checker.receive, checker.send)
         except Exception as exc:
             if checker.fault is None and not answer.chunks:
                 raise
             answer.error = exc
+        finally:
+            watchdog.cancel()
         if checker.fault is not None:
             raise checker.fault
         for _ in range(5):

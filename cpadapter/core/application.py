@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from ..changes import changed, changes
@@ -183,22 +183,42 @@ class Application(DualCallable):
                 path_info = head.path
         exchange = Exchange(self, head, script_name, path_info)
         exchange_var.set(exchange)
+        route = self._routes.get(path_info)
+        if route is not None and request is None and head.fault is None and fault is None:
+            # PERF: the walk was done before. What it found is looked up again, and counts if it is still the same.
+            node, name, func, marks, steps, confs, exchange.is_index, plan = route
+            handler = getattr(node, name, None)
+            if type(handler) is MethodType and handler.__func__ is func and func.__dict__ == marks:
+                for node, name, child in steps:
+                    if getattr(node, name, None) is not child:
+                        break
+                else:
+                    for node, conf, copy in confs:
+                        if getattr(node, '_cp_config', None) is not conf or conf != copy:
+                            break
+                    else:
+                        exchange.handler = handler
+                        exchange.plan = plan
+                        return exchange
         if self._unusual or request is not None or fault is not None or head.fault is not None:
             return self._open_unusual(exchange, request, fault)
         try:
             handler, exchange.args, is_index, confs = self._find(exchange, path_info)
             exchange.handler = handler
             exchange.is_index = is_index
-            if confs is None and exchange._request is None:
-                # PERF: no config of its own and nothing looked at yet: the page handler alone says which plan.
+            if exchange._request is None:
                 func = handler.__func__ if type(handler) is MethodType else handler_key(handler)
-                if is_index is None or is_index is (path_info[-1:] == '/'):
+                if confs is None and (is_index is None or is_index is (path_info[-1:] == '/')):
+                    # PERF: no config of its own: the page handler alone says which plan.
                     plan = self._plans_by_handler.get(func)
                     if plan is None:
                         plan = self._plans_by_handler[func] = self._plan_for(exchange)
                 else:
+                    exchange.confs = confs
                     plan = self._plan_for(exchange)
                 exchange.plan = plan
+                if not exchange.args:
+                    self._remember(path_info, func, is_index, plan)
                 return exchange
             exchange.confs = confs
             exchange.plan = self._plan_for(exchange)
@@ -207,6 +227,46 @@ class Application(DualCallable):
         if exchange._request is not None:
             self._catch_up(exchange, exchange._request)
         return exchange
+
+    def _remember(self, path_info: str, func: Any, is_index: bool | None, plan: Plan) -> None:
+        """Keep what the walk along a path found, if it can be checked by looking at a few attributes again.
+
+        That is so for a method on long-lived nodes. Names that need translation stay out, so that clients cannot
+        invent paths to be kept.
+        """
+        if (
+            is_index is None
+            or len(self._routes) >= MAX_PLANS
+            or type(func) is not FunctionType
+            or type(self._dispatcher) is not Dispatcher
+        ):
+            return
+        names = [name for name in path_info.split('/') if name]
+        if is_index:
+            names.append('index')
+        if not names or not all(name.isidentifier() for name in names):
+            return
+        node = self.root
+        nodes = [node]
+        steps = []
+        for name in names[:-1]:
+            child = getattr(node, name, None)
+            if child is None or type(child) is MethodType or getattr(node, name, None) is not child:
+                return
+            steps.append((node, name, child))
+            nodes.append(child)
+            node = child
+        if getattr(getattr(node, names[-1], None), '__func__', None) is not func:
+            return
+        confs: list[tuple[Any, Any, Any]] = []
+        for bearer in [*nodes, func]:
+            conf = getattr(bearer, '_cp_config', None)
+            if conf is not None or bearer is not func:
+                confs.append((bearer, conf, None if conf is None else dict(conf)))
+        self._routes[path_info] = (
+            *(node, names[-1], func, dict(func.__dict__), tuple(steps), tuple(confs)),
+            *(is_index, plan),
+        )
 
     def _place(self, head: RequestHead) -> tuple[str, str, Exception | None]:
         """Give (script_name, path_info, fault) where this application is served alone under its script_name.
@@ -338,6 +398,7 @@ class Application(DualCallable):
             # Nodes made for each request fill the cache with keys that never come back: start afresh.
             plans.clear()
             self._plans_by_handler.clear()
+            self._routes.clear()
         plans[key] = plan
 
     def _fault_plan(self, confs: Any) -> Plan:
@@ -358,6 +419,7 @@ class Application(DualCallable):
         stamp = changes.count
         self._plans = {}
         self._plans_by_handler: dict[Any, Plan] = {}
+        self._routes: dict[str, Any] = {}
         self.sections = {
             path: section
             for path, section in self.config.items()

@@ -29,6 +29,7 @@ __all__ = [
     'SizedReader',
     'aread_form_fast',
     'merge_params',
+    'parse_form',
     'process_multipart',
     'process_multipart_form_data',
     'process_urlencoded',
@@ -928,7 +929,7 @@ async def _urlencoded(entity: Entity, run: _Run) -> None:
     data = b''.join(chunks)
     if len(data) > max_field and max(map(len, data.split(b'&'))) > max_field:
         raise HTTPError(413)
-    fields, entity.charset = _parse_form(
+    fields, entity.charset = parse_form(
         data, entity.attempt_charsets, entity.maxfields or len(data) + 1, entity.separators
     )
     if not entity.params:
@@ -939,9 +940,10 @@ async def _urlencoded(entity: Entity, run: _Run) -> None:
             _add_param(entity.params, key, item)
 
 
-def _parse_form(
+def parse_form(
     data: bytes, charsets: list[str], max_fields: int, separators: str = '&'
 ) -> tuple[dict[str, Any], str]:
+    """Read an urlencoded body into (fields, charset); HTTPError 400 if no charset fits, 413 for too many fields."""
     try:
         return parse_urlencoded(data, charsets, max_fields, separators)
     except TooManyFields as exc:
@@ -1084,7 +1086,7 @@ class _PartReader:
             if processor is process_urlencoded and not is_file:
                 data = content if isinstance(content, bytes) else content.read()
                 part._check_charset()
-                part.params, _ = _parse_form(data, part.attempt_charsets, self.entity.maxfields or len(data) + 1)
+                part.params, _ = parse_form(data, part.attempt_charsets, self.entity.maxfields or len(data) + 1)
                 if part.file is not None:
                     part.file.seek(0)
         else:
@@ -1274,7 +1276,7 @@ def read_form_fast(
             chunks.append(data)
             got += len(data)
         data = _whole(chunks, got, length)
-    return _parse_form(data, charsets, max_fields)[0]
+    return parse_form(data, charsets, max_fields)[0]
 
 
 async def aread_form_fast(
@@ -1291,7 +1293,7 @@ async def aread_form_fast(
             chunks.append(data)
             got += len(data)
         data = _whole(chunks, got, length)
-    return _parse_form(data, charsets, max_fields)[0]
+    return parse_form(data, charsets, max_fields)[0]
 
 
 def _whole(chunks: list[bytes], got: int, length: int) -> bytes:

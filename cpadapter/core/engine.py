@@ -524,11 +524,14 @@ class Engine:
 
 _watched: WeakSet[Engine] = WeakSet()
 _hooks_installed: list[bool] = []
+# The child process of multiprocessing in which the finalizer stands; a forked child of that one needs its own.
+_finalized_pid = [0]
 
 
 def _watch(engine: Engine) -> None:
     """See to it that `engine` hears of forks and of the end of the process; hooks are set at the first start only."""
     _watched.add(engine)
+    _watch_child_process()
     if not _hooks_installed:
         import atexit
 
@@ -536,6 +539,27 @@ def _watch(engine: Engine) -> None:
         atexit.register(_at_exit)
         if hasattr(os, 'register_at_fork'):
             os.register_at_fork(after_in_child=_after_fork)
+
+
+def _watch_child_process() -> None:
+    """Hear of the end of a process that multiprocessing forked: it ends without atexit, but runs finalizers."""
+    process = sys.modules.get('multiprocessing.process')
+    if process is None or process.parent_process() is None or _finalized_pid[0] == os.getpid():
+        return
+    from multiprocessing.util import Finalize
+
+    _finalized_pid[0] = os.getpid()
+    Finalize(None, _at_child_exit, exitpriority=0)
+
+
+def _at_child_exit() -> None:
+    """Exit the hosted engines; those of a program of our own wait for atexit, or for block() as in any process."""
+    for engine in list(_watched):
+        if engine._pid == os.getpid() and engine.hosted and engine.state is not states.EXITING:
+            try:
+                engine.exit()
+            except ChannelFailures:
+                pass  # logged by publish; the process is ending, nobody is left to catch it
 
 
 def _after_fork() -> None:

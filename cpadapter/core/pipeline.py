@@ -10,7 +10,6 @@ handler, before_finalize, finalize, on_end_resource; on_end_request when the gat
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from ..errors import ClientDisconnected, HTTPError, HTTPRedirect, InternalRedire
 from ..extension.dispatch import mismatch
 from ..extension.hooks import Hook, log_once, run_hooks
 from ..protocol.headers import BadHeaderValue
+from .body import merge_params, parse_form
 from .request import Request, parse_query
 from .response import is_async_body
 
@@ -35,7 +35,9 @@ __all__ = ['Exchange', 'OutsideExchange', 'Suspend']
 HANDLED: Any = object()
 
 FORM = 'application/x-www-form-urlencoded'
-MAX_FORM = 1 << 20
+# Bytes of a body that is read in one piece.
+MAX_SHORT = 1 << 20
+UTF8 = ['utf-8']
 MAX_FIELDS = 10_000
 MAX_REDIRECTS = 50
 
@@ -79,6 +81,8 @@ class Exchange:
     throws = False
     fault: Exception | None = None
     on_loop = False
+    # Where the steps ran, if not in the gateway's own context: what follows them sees their context variables.
+    context: Any = None
     closed = False
     disconnected = False
     streaming = False
@@ -220,7 +224,7 @@ class Exchange:
                         # Nothing of anybody's runs before the page handler.
                         if head.query:
                             self._take_query(plan)
-                        if head.method in plan.methods_with_bodies:
+                        if head.method != 'GET' and head.method in plan.methods_with_bodies:
                             await self._take_body(plan)
                     else:
                         await self._prepare(plan)
@@ -324,7 +328,7 @@ class Exchange:
             self._response = None
             return False
         throws = self.app.wsgiapp.config.get('ExceptionTrapper', {}).get('throws', ())
-        if isinstance(exc, getattr(self._request, 'throws', ())) or isinstance(exc, throws):
+        if isinstance(exc, (getattr(self._request, 'throws', ()), throws)):
             raise exc
         self._fall_back(exc)
         return True
@@ -384,13 +388,25 @@ class Exchange:
         """Run the before_request_body hooks, then read the body where its method and config say so."""
         head = self.head
         request = self._request
+        self.stage = 'before_request_body'
+        short = plan.short_bodies
+        if short is not None and self.hooks is None and (request is None or 'body' not in request.__dict__):
+            if head.method not in plan.methods_with_bodies:
+                return
+            media_type = (head.get('content-type') or '').partition(';')[0].strip().lower()
+            if media_type in short.media_types:
+                length = self._checked_length()
+                if length is not None and length <= MAX_SHORT:
+                    # PERF: no body object: the hook that would set it up is represented by what it would have done.
+                    self.form = {}
+                    short.take(await self._read(length), self.request)
+                    return
         if request is None:
             process = plan.process_request_body and head.method in plan.methods_with_bodies
         else:
             if head.method not in request.methods_with_bodies:
                 request.process_request_body = False
             process = request.process_request_body
-        self.stage = 'before_request_body'
         if plan.before_request_body or self.hooks is not None:
             if request is None and not process:
                 request = self.request
@@ -406,24 +422,16 @@ class Exchange:
             (request is None or 'body' not in request.__dict__)
             and not plan.body_attrs
             and length is not None
-            and length <= MAX_FORM
+            and length <= MAX_SHORT
             and plan.query_separators == '&'
             and head.get('content-type') == FORM
         ):
-            from .body import aread_form_fast, merge_params, read_form_fast
-
-            reader = self.reader()
-            if reader.suspends:
-                form = await aread_form_fast(reader, length, None, MAX_FIELDS)
+            form = self.form = parse_form(await self._read(length), UTF8, MAX_FIELDS)[0]
+            params = request.params if request is not None else self.params
+            if params:
+                merge_params(params, form, self.path_params or ())
             else:
-                form = read_form_fast(reader, length, None, MAX_FIELDS)
-            self.form = form
-            if form:
-                params = request.params if request is not None else self.params
-                if params:
-                    merge_params(params, form, self.path_params or ())
-                else:
-                    params.update(form)
+                params.update(form)
         else:
             request = self.request
             body = request.body
@@ -434,6 +442,20 @@ class Exchange:
             body.length_required = head.version < (2, 0)
             body.separators = plan.query_separators
             await body.aprocess(self.app.offload if self.on_loop else None)
+
+    async def _read(self, length: int) -> bytes:
+        """Read a body of `length` bytes, which are few; ClientDisconnected if it ends before."""
+        reader = self.reader()
+        if reader.suspends:
+            data = await reader.aread(length)
+        else:
+            data = reader.read(length)
+        while len(data) < length:
+            more = await reader.aread(length - len(data))
+            if not more:
+                raise ClientDisconnected(f'The body ended after {len(data)} of {length} bytes.')
+            data += more
+        return data
 
     def _checked_length(self) -> int | None:
         """Give the declared length of the body, None if it comes in chunks; raises HTTPError(411), (400), (413)."""
@@ -620,10 +642,15 @@ class Exchange:
     # -- the result
 
     def text_headers(self) -> list[tuple[str, str]]:
-        if self._response is None:
+        if self._response is not None:
+            headers: list[tuple[str, str]] = self._response.text_headers()
+            return headers
+        if self.dropped or self.disconnected:
             return self._known_headers()
-        headers: list[tuple[str, str]] = self._response.text_headers()
-        return headers
+        return [
+            ('Content-Type', self.content_type or self.plan.content_type),
+            ('Content-Length', str(len(self.body))),
+        ]
 
     def _known_headers(self) -> list[tuple[str, str]]:
         """Give the headers of an answer for which no response was made."""

@@ -61,6 +61,7 @@ class PlanBuilder:
         self.slash = slash
         self.hooks: dict[str, list[Hook]] = {point: [] for point in HOOKPOINTS}
         self.error_response: Any = None
+        self.short_bodies: tuple[Hook, Any] | None = None
 
     def attach(
         self,
@@ -81,6 +82,13 @@ class PlanBuilder:
             near = nearest(point, HOOKPOINTS)
             raise ConfigError(f'There is no hook point {point!r}' + (f'; did you mean {near!r}?' if near else '.'))
         hooks.append(hook)
+
+    def take_short_bodies(self, hook: Hook, taker: Any) -> None:
+        """Let short bodies of `taker.media_types` go to `taker.take(data, request)`, in place of running `hook`.
+
+        That is so where `hook` is the only one before the body; elsewhere it runs, and a body object is made.
+        """
+        self.short_bodies = (hook, taker)
 
     def add_filter(self, result_filter: Callable[[Any, Any], Any], priority: float) -> None:
         """Add a filter on the page handler's result; it stands for a hook that wraps the handler at `priority`."""
@@ -166,6 +174,7 @@ class Plan:
         'response_attrs',
         'response_headers',
         'setups',
+        'short_bodies',
         'simple',
         'toolmaps',
     )
@@ -307,6 +316,11 @@ def compile_plan(
         setattr(plan, point, tuple(sorted(builder.hooks[point])))
     plan.before_handler, plan.filters, plan.prepares = _take_filters(plan.before_handler)
     plan.error_response = builder.error_response
+    plan.short_bodies = None
+    if builder.short_bodies is not None and not setups and not body_attrs:
+        hook, taker = builder.short_bodies
+        if plan.before_request_body == (hook,) and request_attrs.get('process_request_body', True):
+            plan.short_bodies = taker
 
     plan.content_type = 'text/html'
     setting = request_attrs.get
@@ -327,8 +341,10 @@ def compile_plan(
     plan.simple = not (plan.setups or plan.overridden or plan.response_attrs or plan.response_headers) and (
         request_class.__init__ is Request.__init__
     )
-    plan.quiet = plan.simple and not (
-        plan.on_start_resource or plan.before_request_body or plan.before_handler or plan.prepares
+    plan.quiet = (
+        plan.simple
+        and 'GET' not in plan.methods_with_bodies
+        and not (plan.on_start_resource or plan.before_request_body or plan.before_handler or plan.prepares)
     )
     plan.plain_end = plan.simple and not plan.before_finalize
     return plan

@@ -22,7 +22,7 @@ def add_tools(box: Any) -> None:
     box.log_headers = Tool('before_error_response', cptools.log_request_headers)
     box.trailing_slash = cptools.TrailingSlashTool('before_handler', cptools.trailing_slash, priority=60)
     box.encode = encoding.EncodeTool()
-    box.json_in = Tool('before_request_body', jsontools.json_in, priority=30)
+    box.json_in = jsontools.JSONInTool()
     box.json_out = FilterTool(jsontools.make_filter, jsontools.json_out, priority=30)
 
 

@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 EXPOSED = {'exposed': True}
+NOTHING: dict[str, Any] = {}
+# A function with these attributes only has nothing below it.
+LEAF = frozenset(('exposed', '_cp_config', '__wrapped__'))
 
 # (page handler or None, positional arguments, is_index, config dicts met with their depth)
 Found = tuple[Any, Sequence[str], 'bool | None', 'list[tuple[int, Any]] | None']
@@ -292,6 +295,17 @@ class Dispatcher:
                 bearer = node.__func__ if type(node) is MethodType else node
                 if name[:2] != '__':
                     sub = getattr(bearer, name, None)
+                    if type(sub) is MethodType and sections is None:
+                        func = sub.__func__
+                        marks = func.__dict__ if type(func) is FunctionType else NOTHING
+                        if marks == EXPOSED:
+                            # PERF: a function with no other attribute has neither config nor anything below it.
+                            return sub, values[position + 1 :], False, confs
+                        if LEAF >= marks.keys() and marks.get('exposed'):
+                            conf = marks.get('_cp_config')
+                            if conf:
+                                confs = [*(confs or ()), (len(trail), conf)]
+                            return sub, values[position + 1 :], False, confs
                 if sub is None:
                     dispatch = getattr(bearer, dispatch_name, None)
                     if (

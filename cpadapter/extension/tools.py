@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..changes import changed
 from ..context import current
 from ..errors import NotFound
 from .hooks import is_async_callable
@@ -109,6 +110,7 @@ class Tool:
             for key, value in kwargs.items():
                 conf[prefix + key] = value
             f._cp_config = conf
+            changed()
             return f
 
         return tool_decorator

@@ -440,7 +440,10 @@ async def _run_in_pool(exchange: Any) -> None:
         reader = exchange.reader()
         reader.loop = asyncio.get_running_loop()
         reader.suspend = exchange.suspend
-    await drive_in_pool(exchange.site.handler_pool(), exchange.run(), copy_context())
+    context = copy_context()
+    await drive_in_pool(exchange.site.handler_pool(), exchange.run(), context)
+    # Not before: a cancelled request leaves its thread in there.
+    exchange.context = context
 
 
 _BODILESS = frozenset(('GET', 'HEAD', 'OPTIONS', 'DELETE', 'TRACE'))
@@ -469,14 +472,14 @@ async def _finish(exchange: Any) -> None:
     if exchange.on_loop:
         await exchange.finish()
     elif not exchange.close_fast():
-        await drive_in_pool(pool_for(4, 'finish'), exchange.finish(), copy_context())
+        await drive_in_pool(pool_for(4, 'finish'), exchange.finish(), exchange.context or copy_context())
 
 
 async def _stream(exchange: Any, receive: Receive, send: Send) -> None:
     """Send a streamed body chunk by chunk, as fast as the client takes it; stop at once when it has gone."""
     body = exchange.body
     pool = exchange.site.handler_pool()
-    context = copy_context()
+    context = exchange.context or copy_context()
     if hasattr(body, '__aiter__'):
         iterator = body.__aiter__()
 
@@ -496,7 +499,7 @@ async def _stream(exchange: Any, receive: Receive, send: Send) -> None:
         chunks = iter(body)
 
         async def fetch() -> Any:
-            return await pool.submit(context, next_chunk, chunks)
+            return await pool.run(context, next_chunk, chunks)
 
     try:
         chunk = await fetch()
@@ -504,7 +507,7 @@ async def _stream(exchange: Any, receive: Receive, send: Send) -> None:
         if exchange.on_loop:
             await exchange.fail(exc)
         else:
-            await drive_in_pool(pool_for(4, 'finish'), exchange.fail(exc), copy_context())
+            await drive_in_pool(pool_for(4, 'finish'), exchange.fail(exc), context)
         await send({'type': 'http.response.start', 'status': exchange.code, 'headers': exchange.byte_headers()})
         failed = exchange.body
         await send({'type': 'http.response.body', 'body': failed if type(failed) is bytes else b''.join(failed)})

@@ -26,12 +26,14 @@ __all__ = ['LoopThread', 'WorkerPool', 'await_on_loop', 'drive_in_pool', 'pool_f
 class _Port:
     """Where a loop takes the results that threads have for it."""
 
-    __slots__ = ('done', 'loop', 'woken')
+    __slots__ = ('done', 'late', 'loop', 'woken')
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.done: deque[tuple[asyncio.Future[Any], bool, Any]] = deque()
         self.woken = False
+        # Futures that were cancelled while a thread was at work for them -> futures of that work's end.
+        self.late: dict[asyncio.Future[Any], asyncio.Future[None]] = {}
 
     def deliver(self, future: asyncio.Future[Any], ok: bool, result: Any) -> None:
         """Hand over a result; called by any thread."""
@@ -50,6 +52,9 @@ class _Port:
         while done:
             future, ok, result = done.popleft()
             if future.done():
+                waiter = self.late.pop(future, None)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(None)
                 continue
             if ok:
                 future.set_result(result)
@@ -89,6 +94,25 @@ class WorkerPool:
             self._grow()
         return future
 
+    async def run(self, context: Context, call: Callable[..., Any], *args: Any) -> Any:
+        """Run `call(*args)` in a thread and give its result; cancelled, wait until no thread is at it any more.
+
+        What follows a cancelled request closes bodies and runs hooks: never beside a thread that uses them.
+        """
+        future = self.submit(context, call, *args)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.cancelled():
+                loop = future.get_loop()
+                waiter = self._ports[loop].late[future] = loop.create_future()
+                while not waiter.done():
+                    try:
+                        await asyncio.wait([waiter])
+                    except asyncio.CancelledError:
+                        continue
+            raise
+
     def _grow(self) -> None:
         with self._lock:
             if self._threads >= self.size:
@@ -107,6 +131,7 @@ class WorkerPool:
                 return
             port, future, context, call, args = job
             if future.cancelled():
+                port.deliver(future, False, None)
                 continue
             try:
                 result = context.run(call, *args)
@@ -163,14 +188,14 @@ def _step_throw(coroutine: Coroutine[Any, Any, Any], exc: BaseException) -> tupl
 
 async def drive_in_pool(pool: WorkerPool, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
     """Run a coroutine of plain steps in the pool; where it wants something awaited, do that here, thread freed."""
-    done, result = await pool.submit(context, _step, coroutine, None)
+    done, result = await pool.run(context, _step, coroutine, None)
     while not done:
         try:
             value = await result
-        except Exception as exc:
-            done, result = await pool.submit(context, _step_throw, coroutine, exc)
+        except BaseException as exc:
+            done, result = await pool.run(context, _step_throw, coroutine, exc)
         else:
-            done, result = await pool.submit(context, _step, coroutine, value)
+            done, result = await pool.run(context, _step, coroutine, value)
     return result
 
 
@@ -182,7 +207,7 @@ async def offload(pool: WorkerPool, call: Callable[[], Any]) -> Any:
         # The call may read the body, which then has to come from this loop.
         exchange.head.reader().loop = asyncio.get_running_loop()
     try:
-        return await pool.submit(context, call)
+        return await pool.run(context, call)
     finally:
         for variable, value in context.items():
             if variable.get(None) is not value:
@@ -255,8 +280,8 @@ class LoopThread:
         if not current.thread.is_alive():
             loop.close()
 
-    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine on the loop, in the caller's context, and wait for its result.
+    def call(self, coroutine: Coroutine[Any, Any, Any], context: Context | None = None) -> Any:
+        """Run a coroutine on the loop, in `context` or a copy of the caller's, and wait for its result.
 
         RuntimeError if called from the loop itself, which could only wait for ever.
         """
@@ -270,7 +295,8 @@ class LoopThread:
                 'An async page handler was called over WSGI from the event loop that would have to run it: '
                 'call the application from a thread, or over ASGI.'
             )
-        context = copy_context()
+        if context is None:
+            context = copy_context()
         finished = threading.Lock()
         finished.acquire()
         outcome: list[Any] = []
@@ -309,7 +335,10 @@ _tasks: set[asyncio.Task[None]] = set()
 def run_on_loop(exchange: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run an async exchange's coroutine on the loop thread while the calling thread waits."""
     exchange.on_loop = True
-    return LoopThread.get().call(coroutine)
+    context = exchange.context
+    if context is None:
+        context = exchange.context = copy_context()
+    return LoopThread.get().call(coroutine, context)
 
 
 async def _await(awaitable: Any) -> Any:

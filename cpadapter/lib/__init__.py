@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ..protocol.iterators import file_generator, file_generator_limited, is_closable_iterator, is_iterator
 
-__all__ = ['file_generator', 'file_generator_limited', 'is_closable_iterator', 'is_iterator', 'set_vary_header']
+__all__ = [
+    'ClosingIterator',
+    'file_generator',
+    'file_generator_limited',
+    'is_closable_iterator',
+    'is_iterator',
+    'set_vary_header',
+]
+
+
+class ClosingIterator:
+    """Yield what `chunks`, made of `body`, yields; close() closes both, even where nothing was asked for yet."""
+
+    def __init__(self, chunks: Iterator[Any], body: Any) -> None:
+        self._chunks = chunks
+        self._body = body
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        for closed in (self._chunks, self._body):
+            close = getattr(closed, 'close', None)
+            if close is not None:
+                close()
 
 
 def set_vary_header(response: Any, header_name: str) -> None:

@@ -1,4 +1,4 @@
-"""Text to bytes: the `encode` tool, its negotiation of a charset, and encoders for streamed bodies."""
+"""Text to bytes and bytes to fewer: the tools `encode`, `decode` and `gzip`, and what they are made of."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from typing import Any
 from ..context import current
 from ..errors import HTTPError
 from ..extension.tools import FilterTool
-from ..protocol.headers import header_elements
+from ..protocol.headers import BadHeaderValue, header_elements
 from ..protocol.iterators import file_generator, is_closable_iterator
+from ..protocol.status import valid_status
+from . import ClosingIterator, set_vary_header
 
-__all__ = ['EncodeTool', 'ResponseEncoder', 'UTF8StreamEncoder', 'prepare_iter']
+__all__ = [
+    'EncodeTool',
+    'ResponseEncoder',
+    'UTF8StreamEncoder',
+    'compress',
+    'decode',
+    'decompress',
+    'gzip',
+    'prepare_iter',
+]
 
 
 class UTF8StreamEncoder:
@@ -133,22 +144,22 @@ class ResponseEncoder:
         if failmsg is not None:
             self.failmsg = failmsg
         self.debug = debug
-        self._fast_type = f'text/html;charset={default_encoding}' if encoding is None and add_charset else None
+        # What Content-Type becomes where nobody has looked at the response; None if that is not known beforehand.
+        self._type = f'text/html;charset={default_encoding}' if encoding is None and add_charset else None
 
     def __call__(self, value: Any, exchange: Any) -> Any:
         """Filter a page handler's result: str, bytes, None, a file or an iterable -> what can be a body."""
-        if self._fast_type is not None and exchange._response is None and exchange.plan.simple:
-            kind = type(value)
+        if exchange._response is None and self._type is not None:
             content_type = exchange.content_type
             if content_type is None:
-                if kind is str and not exchange.head.has_accept_charset():
+                if type(value) is str and not exchange.head.has_accept_charset():
                     try:
-                        value = value.encode(self.default_encoding, self.errors)
+                        encoded = value.encode(self.default_encoding, self.errors)
                     except UnicodeError:
                         raise HTTPError(500, self.failmsg % self.default_encoding) from None
-                    exchange.content_type = self._fast_type
-                    return value
-            elif kind is bytes and content_type[:5] != 'text/' and self.text_only:
+                    exchange.content_type = self._type
+                    return encoded
+            elif type(value) is bytes and content_type[:5] != 'text/' and self.text_only:
                 return value
         response = exchange.response
         body = prepare_iter(value)
@@ -157,7 +168,9 @@ class ResponseEncoder:
             self.text_only and not str(content_type).lower().startswith('text/')
         ):
             return body
-        if not response.stream and not isinstance(body, (list, tuple)):
+        # A file is bytes throughout, and not read here: neither its chunks nor its length change.
+        is_file = getattr(body, 'holds_bytes', False)
+        if not response.stream and not is_file and not isinstance(body, (list, tuple)):
             # What a generator does to the response counts, so that it is read before anything is decided.
             try:
                 body = list(body)
@@ -168,7 +181,7 @@ class ResponseEncoder:
             content_type = response.headers.get('Content-Type') or content_type
         charset, body = self._encode(body, exchange.request, response)
         response.headers['Content-Type'] = _with_charset(str(content_type), charset)
-        if not response.stream:
+        if not response.stream and not is_file:
             response.headers.pop('Content-Length', None)
         return body
 
@@ -180,7 +193,7 @@ class ResponseEncoder:
             if charset in attempted:
                 return None
             attempted.append(charset)
-            if response.stream:
+            if response.stream or getattr(body, 'holds_bytes', False):
                 return self._stream(body, charset)
             try:
                 return [c.encode(charset, self.errors) if isinstance(c, str) else c for c in body]
@@ -224,6 +237,8 @@ class ResponseEncoder:
             codecs.lookup(charset)
         except LookupError:
             return None
+        if getattr(body, 'holds_bytes', False):
+            return body
         if isinstance(body, (list, tuple)):
             return [c.encode(charset, self.errors) if isinstance(c, str) else c for c in body]
         if hasattr(body, '__aiter__'):
@@ -269,3 +284,192 @@ class EncodeTool(FilterTool):
 
     def __init__(self) -> None:
         super().__init__(ResponseEncoder, encode, 'encode', 70)
+
+
+# --- decode ---------------------------------------------------------------------------------------------------
+
+
+def decode(encoding: Any = None, default_encoding: Any = 'utf-8') -> None:
+    """Say which charsets the request's body is tried in.
+
+    encoding: one or a list; these and no others, whatever the client declares.
+    default_encoding: one or a list, tried after the ones in force; only without `encoding`.
+    """
+    request = current().request
+    if not request.process_request_body:
+        return
+    body = request.body
+    if encoding is not None:
+        body.attempt_charsets = [encoding] if isinstance(encoding, str) else list(encoding)
+    elif default_encoding:
+        more = [default_encoding] if isinstance(default_encoding, str) else list(default_encoding)
+        body.attempt_charsets = [*body.attempt_charsets, *(name for name in more if name not in body.attempt_charsets)]
+
+
+decode.non_blocking = True  # type: ignore[attr-defined]
+
+
+# --- gzip -----------------------------------------------------------------------------------------------------
+
+# Bodies of more bytes than this are compressed while they are sent.
+_STREAMED = 1 << 20
+
+
+def gzip(
+    compress_level: int = 5, mime_types: Iterable[str] = ('text/html', 'text/plain'), debug: bool = False
+) -> None:
+    """Compress the body, if the client takes gzip and the body is of one of `mime_types`.
+
+    compress_level: 1 (fast) to 9 (small). mime_types: exact types, 'text/*' or 'application/*+xml'.
+    Vary names Accept-Encoding whatever is decided. Bodies that are empty, encoded already, parts of something
+    (206), or come from a cache stay as they are. A strong ETag becomes a weak one, since it names the bytes of
+    another representation, and ranges are no longer offered.
+    406 is answered where neither gzip nor the body as it is will do.
+
+    SPEC: RFC 9110 12.5.3: what is not listed is as '*' says, and the body as it is always will do unless
+    `identity;q=0` or `*;q=0` says otherwise.
+    """
+    exchange = current()
+    request = exchange.request
+    response = exchange.response
+    headers = response.headers
+    set_vary_header(response, 'Accept-Encoding')
+    if not response.body or getattr(request, 'cached', False):
+        return
+    field = request.headers.get('Accept-Encoding')
+    if not field:
+        return
+    if headers.get('Content-Encoding', 'identity') != 'identity' or 'Content-Range' in headers:
+        return
+    if valid_status(response.status)[0] in (204, 206, 304):
+        return
+    weights: dict[str, float] = {}
+    with HTTPError.handle(BadHeaderValue, 400):
+        for element in header_elements('Accept-Encoding', field):
+            weights.setdefault(element.value.lower(), element.qvalue)  # type: ignore[attr-defined]
+    anything = weights.get('*', 0.0)
+    wanted = max(weights.get('gzip', 0.0), weights.get('x-gzip', 0.0))
+    if 'gzip' not in weights and 'x-gzip' not in weights:
+        wanted = anything
+    as_it_is = weights.get('identity')
+    if not wanted:
+        if as_it_is == 0 or (as_it_is is None and '*' in weights):
+            _refuse(response)
+        return
+    if as_it_is is not None and as_it_is > wanted:
+        return
+    content_type = str(headers.get('Content-Type', '')).partition(';')[0].strip().lower()
+    if not any(_fits(content_type, pattern) for pattern in mime_types):
+        return
+    if debug:
+        from .cptools import log_debug
+
+        log_debug(f'{content_type} is compressed for {field!r}', 'TOOLS.GZIP')
+    length = headers.pop('Content-Length', None)
+    headers['Content-Encoding'] = 'gzip'
+    headers.pop('Accept-Ranges', None)
+    etag = headers.get('ETag')
+    if etag and not etag.startswith('W/'):
+        headers['ETag'] = f'W/{etag}'
+    body = response.body
+    if hasattr(body, '__aiter__') and not hasattr(body, '__iter__'):
+        response.body = _acompress(body, compress_level)
+        return
+    if length is not None and not isinstance(body, (list, tuple)) and int(length) > _STREAMED:
+        response.stream = True
+    if response.stream:
+        response.body = compress(body, compress_level)
+    else:
+        # Now and not when the response is finalized: a tool's hook does not stand in the way of an event loop.
+        response.body = [b''.join(compress(body, compress_level))]
+
+
+def _refuse(response: Any) -> None:
+    close = getattr(response.body, 'close', None)
+    if close is not None:
+        close()
+    HTTPError(406, 'identity, gzip').set_response()
+    set_vary_header(response, 'Accept-Encoding')
+
+
+def _fits(content_type: str, pattern: str) -> bool:
+    """Say whether a media type is `pattern`, which may have '*' for its subtype or before its suffix."""
+    pattern = pattern.strip().lower()
+    before, star, after = pattern.partition('*')
+    if not star:
+        return content_type == pattern
+    return (
+        len(content_type) > len(before) + len(after)
+        and content_type.startswith(before)
+        and content_type.endswith(after)
+    )
+
+
+class _Gzip:
+    """Makes the pieces of a gzip member: `head`, then `feed` for each chunk, then `end`. SPEC: RFC 1952 2.3."""
+
+    def __init__(self, level: int) -> None:
+        import time
+        import zlib
+
+        self._crc32 = zlib.crc32
+        self._crc = zlib.crc32(b'')
+        self._size = 0
+        self._deflate = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+        seconds = int(time.time()) & 0xFFFFFFFF
+        strength = {9: 2, 1: 4}.get(level, 0)
+        self.head = b'\x1f\x8b\x08\x00' + seconds.to_bytes(4, 'little') + bytes((strength, 255))
+
+    def feed(self, chunk: bytes) -> bytes:
+        self._crc = self._crc32(chunk, self._crc)
+        self._size += len(chunk)
+        return self._deflate.compress(chunk)
+
+    def end(self) -> bytes:
+        size = self._size & 0xFFFFFFFF
+        return self._deflate.flush() + self._crc.to_bytes(4, 'little') + size.to_bytes(4, 'little')
+
+
+def compress(body: Iterable[bytes], compress_level: int) -> Iterator[bytes]:
+    """Give the chunks of `body` as a gzip file, chunk by chunk; closing it closes the body.
+
+    compress_level: 0 to 9, or -1 for zlib's own choice. The file's time is now.
+    """
+    return ClosingIterator(_compress(body, compress_level), body)
+
+
+def _compress(body: Iterable[bytes], level: int) -> Iterator[bytes]:
+    made = _Gzip(level)
+    yield made.head
+    try:
+        for chunk in body:
+            piece = made.feed(chunk)
+            if piece:
+                yield piece
+    finally:
+        close = getattr(body, 'close', None)
+        if close is not None:
+            close()
+    yield made.end()
+
+
+async def _acompress(body: Any, level: int) -> AsyncIterator[bytes]:
+    made = _Gzip(level)
+    yield made.head
+    try:
+        async for chunk in body:
+            piece = made.feed(chunk)
+            if piece:
+                yield piece
+    finally:
+        aclose = getattr(body, 'aclose', None)
+        if aclose is not None:
+            await aclose()
+    yield made.end()
+
+
+def decompress(body: bytes) -> bytes:
+    """Give what a gzip file holds. Raises OSError, EOFError or zlib.error if it is none."""
+    from gzip import decompress as gunzip
+
+    return gunzip(body)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..context import current
 from ..errors import HTTPError
+from ..extension.tools import Tool
 
-__all__ = ['json_handler', 'json_in', 'json_out', 'json_processor']
+if TYPE_CHECKING:
+    from ..core.plan import PlanBuilder
+
+__all__ = ['JSONInTool', 'json_handler', 'json_in', 'json_out', 'json_processor']
 
 
 class _Codec:
@@ -26,6 +30,8 @@ class _Codec:
 
 _codec = _Codec()
 
+DEFAULT_TYPES = ('application/json', 'text/javascript')
+
 
 def json_processor(entity: Any) -> None:
     """Read a JSON document, UTF-8, into `request.json`; HTTPError 411 without Content-Length, 400 if it is none."""
@@ -41,7 +47,7 @@ def json_processor(entity: Any) -> None:
 
 
 def json_in(
-    content_type: Any = ('application/json', 'text/javascript'),
+    content_type: Any = DEFAULT_TYPES,
     force: bool = True,
     debug: bool = False,
     processor: Any = json_processor,
@@ -60,6 +66,37 @@ def json_in(
         body.default_proc = HTTPError(415, f'Expected an entity of content type {", ".join(content_type)}')
     for media_type in content_type:
         body.processors[media_type] = processor
+
+
+class _ShortJSON:
+    """Takes a short JSON body without a body object."""
+
+    def __init__(self, media_types: frozenset[str]) -> None:
+        self.media_types = media_types
+
+    def take(self, data: bytes, request: Any) -> None:
+        """Read `data` into `request.json`; HTTPError 400 if it is no JSON document."""
+        try:
+            request.json = _codec.decode(data.decode('utf-8'))
+        except (ValueError, RecursionError):
+            raise HTTPError(400, 'Invalid JSON document') from None
+
+
+class JSONInTool(Tool):
+    """The `json_in` tool: a hook that sets the body up, or less where only short JSON bodies come."""
+
+    def __init__(self) -> None:
+        super().__init__('before_request_body', json_in, 'json_in', 30)
+
+    def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
+        media_types = settings.get('content_type', DEFAULT_TYPES)
+        if isinstance(media_types, str):
+            media_types = [media_types]
+        own = settings.get('processor', json_processor) is not json_processor
+        super().compile(builder, settings)
+        if not own:
+            hook = builder.hooks['before_request_body'][-1]
+            builder.take_short_bodies(hook, _ShortJSON(frozenset(name.lower() for name in media_types)))
 
 
 json_in.non_blocking = True  # type: ignore[attr-defined]

@@ -53,6 +53,7 @@ def exchange():
 @pytest.fixture
 def site(monkeypatch):
     monkeypatch.setattr(context, 'outside_factory', [exchange])
+    token = context._outside_var.set(None)
     tools = SimpleNamespace(gzip=object())
     App.toolboxes = {'tools': tools}
     site = SimpleNamespace(
@@ -66,7 +67,8 @@ def site(monkeypatch):
     for name in ('server', 'engine', 'log', 'checker', 'tree'):
         site.config.namespaces[name] = lambda k, v: None
     site.checker = Checker(site)
-    return site
+    yield site
+    context._outside_var.reset(token)
 
 
 def messages(site, only=None):

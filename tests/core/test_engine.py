@@ -536,6 +536,29 @@ def test_a_child_does_not_exit_its_parents_engine_when_it_ends():
     assert result.stdout.splitlines() == ['exit True']
 
 
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+@pytest.mark.parametrize('started_before', [True, False])
+def test_a_hosted_engine_exits_with_a_process_that_multiprocessing_forked(started_before):
+    result = run_program(
+        """
+        import multiprocessing, os, sys
+        sys.argv[0] = 'granian'
+        from cpadapter.core.engine import Engine
+        engine = Engine()
+        parent = os.getpid()
+        engine.subscribe('exit', lambda: print('exit', 'parent' if os.getpid() == parent else 'child', flush=True))
+        if sys.argv[1] == 'True':
+            engine.ensure_started()
+        child = multiprocessing.get_context('fork').Process(target=engine.ensure_started)
+        child.start()
+        child.join()
+        """,
+        str(started_before),
+    )
+    assert result.stdout.splitlines() == ['exit child', *(['exit parent'] if started_before else [])]
+    assert result.stderr == ''
+
+
 # ---------------------------------------------------------------------- the end of a program
 
 
