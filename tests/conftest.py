@@ -11,6 +11,7 @@ import inspect
 import io
 import json as json_module
 import logging
+import signal
 import sys
 import warnings
 from urllib.parse import unquote_to_bytes, urlencode
@@ -20,7 +21,7 @@ import pytest
 
 import cpadapter
 
-TIMEOUT = 30
+TIMEOUT = 6
 
 
 class Headers(list):
@@ -374,15 +375,12 @@ class AsgiClient(Client):
     async def asend(self, call):
         answer = Answer()
         checker = AsgiChecker(call, answer)
-        watchdog = self.loop.call_later(TIMEOUT, asyncio.current_task().cancel)
         try:
             await self.app(self.scope(call), checker.receive, checker.send)
         except Exception as exc:
             if checker.fault is None and not answer.chunks:
                 raise
             answer.error = exc
-        finally:
-            watchdog.cancel()
         if checker.fault is not None:
             raise checker.fault
         for _ in range(5):
@@ -428,9 +426,20 @@ def make_client():
         made.append(CLIENTS[protocol]())
         return made[-1]
 
-    yield make
+    # A request that hangs fails its test, wherever it hangs.
+    before = signal.signal(signal.SIGALRM, _hangs)
+    signal.alarm(TIMEOUT)
+    try:
+        yield make
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
     for one in made:
         one.close()
+
+
+def _hangs(signum, frame):
+    raise TimeoutError(f'no answer within {TIMEOUT} seconds')
 
 
 @pytest.fixture(params=['wsgi', 'asgi'])

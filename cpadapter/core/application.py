@@ -7,6 +7,7 @@ The instance is itself the callable that every server wants, WSGI or ASGI by how
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
 from types import FunctionType, MethodType
@@ -19,7 +20,7 @@ from ..extension.dispatch import Dispatcher, is_plain
 from ..extension.namespaces import NamespaceSet, WatchedDict
 from ..gateways.callable import DualCallable
 from ..gateways.wsgi import run_wsgi, serve_wsgi
-from ..protocol.messages import decode_path
+from ..protocol.messages import CrossFirst, decode_path
 from .config import AppConfig, unknown_key_message
 from .log import LogManager
 from .pipeline import Exchange
@@ -38,6 +39,8 @@ __all__ = ['Application']
 MAX_PLANS = 4096
 # Entries of a WSGI pipeline that nothing was added to.
 BUILT_IN = len(CPWSGIApp.pipeline)
+
+ICON = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'favicon.ico')
 
 
 class Application(DualCallable):
@@ -82,6 +85,8 @@ class Application(DualCallable):
         self.sections: dict[str, Any] | None = None
         self.root_section: Any = None
         self.serves_icon = False
+        self._icon_tool: Any = None
+        self._icon_handler: Any = None
         if config:
             self.merge(config)
 
@@ -212,7 +217,9 @@ class Application(DualCallable):
                     # PERF: no config of its own: the page handler alone says which plan.
                     plan = self._plans_by_handler.get(func)
                     if plan is None:
-                        plan = self._plans_by_handler[func] = self._plan_for(exchange)
+                        plan = self._plan_for(exchange)
+                        if func is not None:
+                            self._plans_by_handler[func] = plan
                 else:
                     exchange.confs = confs
                     plan = self._plan_for(exchange)
@@ -287,7 +294,7 @@ class Application(DualCallable):
         if request is not None:
             exchange.adopt(request)
         head = exchange.head
-        if self.publishes:
+        if self.publishes and not head.defers:
             exchange.publish_start()
         try:
             if fault is None and head.fault is not None:
@@ -299,6 +306,8 @@ class Application(DualCallable):
             if self._plain:
                 self._dispatcher.open(exchange, exchange.path_info)
             else:
+                if head.on_loop:
+                    raise CrossFirst
                 exchange.request.get_resource(exchange.path_info)
             if exchange.plan is None:
                 exchange.plan = self._plan_for(exchange)
@@ -315,6 +324,9 @@ class Application(DualCallable):
         confs = exchange.confs or ()
         handler = exchange.handler
         path_info = exchange.path_info
+        if handler is None and self.serves_icon and path_info == '/favicon.ico':
+            handler = exchange.handler = self._icon()
+            exchange.args = ()
         slash = slash_of(exchange.is_index, path_info)
         key = (handler_key(handler), slash, *[id(conf) for _, conf in confs])
         plan = self._plans.get(key)
@@ -323,6 +335,16 @@ class Application(DualCallable):
             plan = compile_plan(self, handler, merged, slash, _Kept(confs))
             self._keep(key, plan)
         return plan
+
+    def _icon(self) -> Any:
+        """Give the page handler of the packaged icon; None if the root has an icon of its own, or None for one."""
+        if hasattr(self.root, 'favicon_ico'):
+            return None
+        tool = getattr(self.toolboxes.get('tools'), 'staticfile', None)
+        if self._icon_tool is not tool:
+            self._icon_tool = tool
+            self._icon_handler = None if tool is None else tool.handler(filename=ICON)
+        return self._icon_handler
 
     def _blame(self, exchange: Exchange, exc: Exception) -> None:
         """Let the pipeline answer what was raised before there was a plan."""

@@ -7,7 +7,6 @@ no environ, no scope, no loop and no thread: where a file must not be written on
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -15,6 +14,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ClientDisconnected, HTTPError
+from ..extension.hooks import is_async_callable
 from ..protocol.headers import BadHeaderValue, HeaderElement, HeaderMap, header_elements
 from ..protocol.multipart import MultipartFault, MultipartFeed, PartHeaders, parse_boundary, parse_disposition
 from ..protocol.params import TooManyFields, known_charset, parse_urlencoded
@@ -604,12 +604,12 @@ class Entity:
 
     async def _run_custom(self, call: Callable[..., Any], args: tuple[Any, ...], run: _Run) -> None:
         # An exception instance, such as HTTPError(415), raises itself: nothing to read for it.
-        if not run.blocking and not inspect.iscoroutinefunction(call) and not isinstance(call, BaseException):
+        if not run.blocking and not is_async_callable(call) and not isinstance(call, BaseException):
             spool = await self._stream()._read_ahead(self._stream()._wait, run.offload)
             if spool is not None:
                 run.spools.append(spool)
         result = call(*args)
-        if inspect.isawaitable(result):
+        if hasattr(result, '__await__'):
             await result
 
 
@@ -1074,7 +1074,7 @@ class _PartReader:
             content = await self._collect(part, _temporary_file)
             part.fp = SizedReader(BytesIO(content) if isinstance(content, bytes) else content, None, None)
             result = part.process()
-            if inspect.isawaitable(result):
+            if hasattr(result, '__await__'):
                 await result
         elif processor is None or processor is process_urlencoded or is_file:
             # A file is stored whatever its type.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -84,15 +84,15 @@ class Checker:
         # Key -> type, filled at the first check: the objects it is read from may be replaced until then.
         self.known_config_types: dict[str, type] = {}
 
-    def __call__(self) -> None:
-        """Run every check that is on, in alphabetical order."""
+    def __call__(self, skip: Container[str] = ()) -> None:
+        """Run every check that is on and not in `skip`, in alphabetical order."""
         if not self.on:
             return
         previous = warnings.formatwarning
         warnings.formatwarning = self.formatwarning
         try:
             for name in sorted(dir(self)):
-                if name.startswith('check_'):
+                if name.startswith('check_') and name not in skip:
                     check = getattr(self, name)
                     if check and callable(check):
                         check()

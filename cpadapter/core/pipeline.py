@@ -79,6 +79,7 @@ class Exchange:
     body: Any = b''
     prev: Any = None
     throws = False
+    published = False
     fault: Exception | None = None
     on_loop = False
     # Where the steps ran, if not in the gateway's own context: what follows them sees their context variables.
@@ -302,8 +303,13 @@ class Exchange:
 
     async def _prepare(self, plan: Plan) -> None:
         """Do all that comes before the page handler: set-up, hooks, query, body."""
+        if self.app.publishes and not self.published:
+            # The listeners are for the thread that the page handler will run in.
+            await self.app.offload(self.publish_start) if self.on_loop else self.publish_start()
         if self.fault is not None:
-            raise self.fault
+            # Not kept: its traceback leads back here.
+            fault, self.fault = self.fault, None
+            raise fault
         if not plan.simple:
             self._set_up(plan)
         if plan.on_start_resource or self.hooks is not None:
@@ -320,6 +326,7 @@ class Exchange:
     def _give_up(self, exc: Exception) -> bool:
         """End without a response of the application's; False if there is nothing to log as one."""
         if isinstance(exc, InternalRedirect):
+            exc.__traceback__ = None  # it leads back here
             self.redirect = exc
             return False
         if isinstance(exc, ClientDisconnected):
@@ -607,11 +614,14 @@ class Exchange:
         """Answer anew, with an error page, because a streamed body raised before its first chunk."""
         self.streaming = False
         try:
-            if isinstance(exc, (HTTPError, HTTPRedirect)):
-                await self._answer(exc, hooks=False)
-            else:
+            try:
+                # Hooks and error pages look at the exception being handled, in whatever thread they run.
+                raise exc
+            except (HTTPError, HTTPRedirect) as again:
+                await self._answer(again, hooks=False)
+            except Exception as again:
                 self.response.headers.pop('Content-Length', None)
-                await self.handle_error(exc)
+                await self.handle_error(again)
         except Exception as error:
             self._fall_back(error)
         if self.head.method == 'HEAD':
@@ -655,7 +665,7 @@ class Exchange:
     def _known_headers(self) -> list[tuple[str, str]]:
         """Give the headers of an answer for which no response was made."""
         if self.disconnected:
-            return [('Content-Length', '0')]
+            return [('Content-Type', 'text/plain'), ('Content-Length', '0')]
         return [
             ('Content-Type', self.content_type or self.plan.content_type),
             ('Content-Length', str(self._length if self.dropped else len(self.body))),
@@ -721,9 +731,10 @@ class Exchange:
         else:
             await self.finish_request()
         if self.redirect is None:
-            # Request and exchange refer to each other: cut here, so that both go when the last user lets go.
+            # Request, context and exchange refer to each other: cut here, so that all go when the last user lets go.
             self._request = None
             self._response = None
+            self.context = None
 
     async def finish_request(self) -> None:
         request = self._request
@@ -750,10 +761,13 @@ class Exchange:
             self._request = None
         self.closed = True
         self._response = None
+        if self.context is not None:
+            self.context = None
         return True
 
     def publish_start(self) -> None:
         """Tell the engine's listeners that a request begins."""
+        self.published = True
         self._publish('acquire_thread')
         self._publish('before_request')
 

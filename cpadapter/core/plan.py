@@ -213,6 +213,7 @@ class Plan:
     simple: bool
     quiet: bool
     plain_end: bool
+    short_bodies: Any
 
     def __init__(self) -> None:
         self.toolmaps: dict[str, dict[str, dict[str, Any]]] = {}
@@ -345,6 +346,7 @@ def compile_plan(
         plan.simple
         and 'GET' not in plan.methods_with_bodies
         and not (plan.on_start_resource or plan.before_request_body or plan.before_handler or plan.prepares)
+        and not app.publishes
     )
     plan.plain_end = plan.simple and not plan.before_finalize
     return plan

@@ -111,8 +111,10 @@ class Site:
 
     def _check(self) -> None:
         if self.checker.on:
+            # An application without config is nothing to warn of, unless config meant for it went elsewhere.
+            skip = () if self.checker.global_config_contained_paths else ('check_skipped_app_config',)
             try:
-                self.checker()
+                self.checker(skip)
             except Warning as warning:
                 # Where warnings are errors the finding is still no reason not to start.
                 log_once(warning)

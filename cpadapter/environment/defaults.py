@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 
 from ..core.site import Site, equippers
-from ..extension.tools import FilterTool, Tool
-from ..lib import cptools, encoding, jsontools
+from ..extension.tools import ErrorTool, FilterTool, HandlerTool, Tool
+from ..lib import caching, cptools, encoding, jsontools, static, xmlrpcutil
 from ..process.plugins import equip as equip_engine
 
 __all__ = ['Package', 'checker', 'config', 'engine', 'log', 'server', 'site', 'tools', 'tree']
@@ -18,12 +18,34 @@ __all__ = ['Package', 'checker', 'config', 'engine', 'log', 'server', 'site', 't
 
 def add_tools(box: Any) -> None:
     """Put the built-in tools into a toolbox."""
-    box.log_tracebacks = Tool('before_error_response', cptools.log_traceback)
-    box.log_headers = Tool('before_error_response', cptools.log_request_headers)
+    # At on_start_resource.
+    box.response_headers = Tool('on_start_resource', cptools.response_headers)
+    box.redirect = Tool('on_start_resource', cptools.redirect)
+    box.allow = Tool('on_start_resource', cptools.allow)
+    box.accept = Tool('on_start_resource', cptools.accept)
+    # Before the body is read.
+    box.json_in = jsontools.JSONInTool()
+    box.decode = Tool('before_request_body', encoding.decode)
+    box.ignore_headers = Tool('before_request_body', cptools.ignore_headers)
+    box.referer = Tool('before_request_body', cptools.referer)
+    # Before, around and in place of the page handler.
+    box.params = Tool('before_handler', cptools.convert_params, priority=15)
+    box.json_out = FilterTool(jsontools.make_filter, jsontools.json_out, priority=30)
+    box.staticdir = HandlerTool(static.staticdir)
+    box.staticfile = HandlerTool(static.staticfile)
     box.trailing_slash = cptools.TrailingSlashTool('before_handler', cptools.trailing_slash, priority=60)
     box.encode = encoding.EncodeTool()
-    box.json_in = jsontools.JSONInTool()
-    box.json_out = FilterTool(jsontools.make_filter, jsontools.json_out, priority=30)
+    # Once the body is there: what changes it before what is computed of it.
+    box.flatten = Tool('before_finalize', cptools.flatten, priority=45)
+    box.expires = Tool('before_finalize', caching.expires)
+    box.etags = cptools.EtagsTool('before_finalize', cptools.validate_etags, priority=75)
+    box.gzip = Tool('before_finalize', encoding.gzip, priority=80)
+    box.log_hooks = Tool('on_end_request', cptools.log_hooks, priority=100)
+    # On unanticipated errors.
+    box.log_tracebacks = Tool('before_error_response', cptools.log_traceback)
+    box.log_headers = Tool('before_error_response', cptools.log_request_headers)
+    box.err_redirect = ErrorTool(cptools.redirect)
+    box.xmlrpc = ErrorTool(xmlrpcutil.on_error)
 
 
 def equip(site: Site) -> None:

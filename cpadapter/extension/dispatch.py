@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import current
 from ..errors import CherryPyException, HTTPError, HTTPRedirect, NotFound
+from ..protocol.messages import CrossFirst
 from ..protocol.uri import urljoin
 
 if TYPE_CHECKING:
@@ -314,6 +315,8 @@ class Dispatcher:
                         and callable(dispatch)
                         and not getattr(dispatch, 'exposed', False)
                     ):
+                        if exchange.head.on_loop and not hasattr(dispatch, 'pops_args'):
+                            raise CrossFirst
                         rest = values[position:]
                         try:
                             sub, step = self._ask(dispatch, node, rest, names, position)

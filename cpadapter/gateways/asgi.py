@@ -16,7 +16,7 @@ from ..context import exchange_var
 from ..errors import ClientDisconnected, HTTPError
 from ..protocol.headers import Host
 from ..protocol.iterators import as_bytes
-from ..protocol.messages import RequestHead, collapse, decode_path, host_fault, parse_version, segments_of, split_outer
+from ..protocol.messages import CrossFirst, RequestHead, collapse, decode_path, host_fault, parse_version, segments_of, split_outer
 from .bridge import END_OF_CHUNKS, drive_in_pool, next_chunk, pool_for
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class AsgiHead(RequestHead):
     _environ: dict[str, Any] | None = None
     _reader: AsgiReader | None = None
     _repeated: str | None = None
+    on_loop = True
+    defers = True
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.native = scope
@@ -266,7 +268,10 @@ class AsgiReader:
         self.length = length
         self.limit: int | None = None
         self.bytes_read = 0
-        self.loop: asyncio.AbstractEventLoop | None = None
+        try:
+            self.loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self.loop = None  # made in a thread: the gateway has set it, or sets it
         self._buffer = b''
         self._more = True
         self.disconnected = False
@@ -382,7 +387,13 @@ async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) ->
             raise RuntimeError(f'There is no ASGI connection type {kind!r} here: known are http, websocket, lifespan.')
         return
     outside = exchange_var.get()
-    exchange = opener.open(AsgiHead(scope, receive))
+    head = AsgiHead(scope, receive)
+    try:
+        exchange = opener.open(head)
+    except CrossFirst:
+        head.on_loop = False
+        exchange = await opener.site.handler_pool().submit(copy_context(), opener.open, head)
+        exchange_var.set(exchange)
     if exchange.plan is None:
         exchange_var.set(outside)
         await exchange.hand_over_asgi(scope, receive, send)
@@ -503,6 +514,8 @@ async def _stream(exchange: Any, receive: Receive, send: Send) -> None:
 
     try:
         chunk = await fetch()
+        if chunk is not END_OF_CHUNKS:
+            chunk = as_bytes(chunk)
     except Exception as exc:
         if exchange.on_loop:
             await exchange.fail(exc)

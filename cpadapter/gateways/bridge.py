@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from ..context import exchange_var
 
@@ -26,14 +26,16 @@ __all__ = ['LoopThread', 'WorkerPool', 'await_on_loop', 'drive_in_pool', 'pool_f
 class _Port:
     """Where a loop takes the results that threads have for it."""
 
-    __slots__ = ('done', 'late', 'loop', 'woken')
+    __slots__ = ('done', 'ended', 'late', 'loop', 'woken')
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.done: deque[tuple[asyncio.Future[Any], bool, Any]] = deque()
         self.woken = False
-        # Futures that were cancelled while a thread was at work for them -> futures of that work's end.
+        # Futures that were cancelled while a thread was at work for them -> futures of that work's end; and those
+        # whose work has ended.
         self.late: dict[asyncio.Future[Any], asyncio.Future[None]] = {}
+        self.ended: WeakSet[asyncio.Future[Any]] = WeakSet()
 
     def deliver(self, future: asyncio.Future[Any], ok: bool, result: Any) -> None:
         """Hand over a result; called by any thread."""
@@ -53,7 +55,9 @@ class _Port:
             future, ok, result = done.popleft()
             if future.done():
                 waiter = self.late.pop(future, None)
-                if waiter is not None and not waiter.done():
+                if waiter is None:
+                    self.ended.add(future)
+                elif not waiter.done():
                     waiter.set_result(None)
                 continue
             if ok:
@@ -103,9 +107,10 @@ class WorkerPool:
         try:
             return await future
         except asyncio.CancelledError:
-            if future.cancelled():
-                loop = future.get_loop()
-                waiter = self._ports[loop].late[future] = loop.create_future()
+            loop = future.get_loop()
+            port = self._ports[loop]
+            if future.cancelled() and future not in port.ended:
+                waiter = port.late[future] = loop.create_future()
                 while not waiter.done():
                     try:
                         await asyncio.wait([waiter])
@@ -119,7 +124,8 @@ class WorkerPool:
                 return
             self._threads += 1
             number = self._threads
-        threading.Thread(target=self._work, name=f'{self.name}-{number}', daemon=True).start()
+        # In no request's context, which a free-threaded Python would hand on to the thread.
+        Context().run(threading.Thread(target=self._work, name=f'{self.name}-{number}', daemon=True).start)
 
     def _work(self) -> None:
         get = self._jobs.get
@@ -236,9 +242,11 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.loop = asyncio.new_event_loop()
+        # Made in no request's context: the loop keeps the one it is made in, and with it the request, for ever.
+        context = Context()
+        self.loop = context.run(asyncio.new_event_loop)
         self.thread = threading.Thread(target=self._run, name='cpadapter-loop', daemon=True)
-        self.thread.start()
+        context.run(self.thread.start)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -307,6 +315,8 @@ class LoopThread:
             except BaseException as exc:
                 outcome.extend((False, exc))
             finally:
+                if sys.version_info < (3, 11):
+                    _carry_over(context)
                 finished.release()
 
         def start() -> None:
@@ -332,6 +342,13 @@ class LoopThread:
 _tasks: set[asyncio.Task[None]] = set()
 
 
+def _carry_over(context: Context) -> None:
+    """Set in `context` what the running task has set: before Python 3.11 a task only works on a copy."""
+    for variable, value in copy_context().items():
+        if context.get(variable, _END) is not value:
+            context.run(variable.set, value)
+
+
 def run_on_loop(exchange: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run an async exchange's coroutine on the loop thread while the calling thread waits."""
     exchange.on_loop = True
@@ -350,14 +367,17 @@ def await_on_loop(awaitable: Any) -> Any:
     return LoopThread.get().call(_await(awaitable))
 
 
-def sync_chunks(body: Any) -> Iterator[bytes]:
-    """Give the chunks of any body to a thread: those of an async iterator are fetched from the loop one by one."""
+def sync_chunks(exchange: Any) -> Iterator[bytes]:
+    """Give the chunks of a body to a thread: those of an async iterator are fetched from the loop one by one."""
+    body = exchange.body
     if hasattr(body, '__iter__'):
         return iter(body)
-    return _fetch_chunks(body)
+    if exchange.context is None:
+        exchange.context = copy_context()
+    return _fetch_chunks(body, exchange.context)
 
 
-def _fetch_chunks(body: Any) -> Iterator[bytes]:
+def _fetch_chunks(body: Any, context: Context) -> Iterator[bytes]:
     loop = LoopThread.get()
     iterator = body.__aiter__()
 
@@ -368,7 +388,7 @@ def _fetch_chunks(body: Any) -> Iterator[bytes]:
             return _END
 
     while True:
-        chunk = loop.call(fetch())
+        chunk = loop.call(fetch(), context)
         if chunk is _END:
             return
         yield chunk

@@ -363,9 +363,11 @@ def _start_stream(exchange: Any, start_response: StartResponse, context: Context
     """Start a streamed body: the first chunk is asked for before the head is sent, so that its error is a page."""
     from .bridge import sync_chunks
 
-    chunks = sync_chunks(exchange.body)
+    chunks = sync_chunks(exchange)
     try:
         first = next(chunks, b'')
+        if type(first) is not bytes:
+            first = as_bytes(first)
     except Exception as exc:
         try:
             _drive(exchange, exchange.fail(exc))

@@ -18,7 +18,7 @@ __all__ = [
 
 
 class ClosingIterator:
-    """Yield what `chunks`, made of `body`, yields; close() closes both, even where nothing was asked for yet."""
+    """Yield what `chunks`, made of `body`, yields; closes both, once: at the end, on an error, and on close()."""
 
     def __init__(self, chunks: Iterator[Any], body: Any) -> None:
         self._chunks = chunks
@@ -28,10 +28,15 @@ class ClosingIterator:
         return self
 
     def __next__(self) -> Any:
-        return next(self._chunks)
+        try:
+            return next(self._chunks)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
-        for closed in (self._chunks, self._body):
+        body, self._body = self._body, None
+        for closed in (self._chunks, body):
             close = getattr(closed, 'close', None)
             if close is not None:
                 close()
@@ -49,8 +54,11 @@ def set_vary_header(response: Any, header_name: str) -> None:
 def __getattr__(name: str) -> Any:
     """Import a module of this package when it is first named, as `lib.sessions`."""
     from importlib import import_module
-    from importlib.util import find_spec
 
-    if not name.startswith('_') and find_spec(f'{__name__}.{name}') is not None:
-        return import_module(f'{__name__}.{name}')
+    if not name.startswith('_'):
+        try:
+            return import_module(f'{__name__}.{name}')
+        except ModuleNotFoundError as exc:
+            if exc.name != f'{__name__}.{name}':
+                raise
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -370,23 +370,26 @@ def _charset_of(response: Any) -> str:
 
 
 def _flattened(body: Any, encoding: str) -> Any:
-    # A stack in place of recursion: how deep a body is nested is the application's affair.
-    stack = [(iter(body), body)]
+    # A stack in place of recursion: how deep a body is nested is the application's affair. The body itself is
+    # closed by ClosingIterator.
+    stack = [iter(body)]
     try:
         while stack:
-            for item in stack[-1][0]:
+            for item in stack[-1]:
                 if isinstance(item, str):
                     yield item.encode(encoding)
                 elif not isinstance(item, bytes) and is_iterator(item):
-                    stack.append((item, item))
+                    stack.append(item)
                     break
                 else:
                     yield item
             else:
-                _close(stack.pop()[1])
+                done = stack.pop()
+                if stack:
+                    _close(done)
     finally:
-        while stack:
-            _close(stack.pop()[1])
+        while len(stack) > 1:
+            _close(stack.pop())
 
 
 async def _aflattened(body: Any, encoding: str) -> Any:
@@ -427,7 +430,7 @@ def _opaque(tag: str) -> str:
 def validate_etags(autotags: bool = False, debug: bool = False) -> None:
     """Answer a conditional request by the response's ETag: 304 or 412 is raised, or nothing done.
 
-    autotags: give a 200 response without ETag that of its body's MD5; not to streamed ones.
+    autotags: give a 200 response without ETag that of its body's MD5; not to files and streamed ones.
     Looks at 2xx responses only, once a request. It runs after the page handler; one that changes something sets
     ETag to the state before the change and calls this first, so that a failed condition leaves all as it is.
 
@@ -441,7 +444,7 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
         return
     status = valid_status(response.status)[0]
     etag = response.headers.get('ETag')
-    if not etag and autotags and status == 200 and not response.stream and not hasattr(response.body, '__aiter__'):
+    if not etag and autotags and status == 200 and not response.stream and not _is_far(response.body):
         import hashlib
 
         digest = hashlib.md5(response.collapse_body(), usedforsecurity=False).hexdigest()
@@ -471,6 +474,10 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
             if is_read:
                 raise HTTPRedirect([], 304)
             raise HTTPError(412, f'If-None-Match failed: ETag {etag!r} matched {tags!r}')
+
+
+def _is_far(body: Any) -> bool:
+    return getattr(body, 'holds_bytes', False) or hasattr(body, '__aiter__')
 
 
 class EtagsTool(Tool):

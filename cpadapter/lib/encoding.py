@@ -315,9 +315,7 @@ decode.non_blocking = True  # type: ignore[attr-defined]
 _STREAMED = 1 << 20
 
 
-def gzip(
-    compress_level: int = 5, mime_types: Iterable[str] = ('text/html', 'text/plain'), debug: bool = False
-) -> None:
+def gzip(compress_level: int = 5, mime_types: Iterable[str] = ('text/html', 'text/plain'), debug: bool = False) -> None:
     """Compress the body, if the client takes gzip and the body is of one of `mime_types`.
 
     compress_level: 1 (fast) to 9 (small). mime_types: exact types, 'text/*' or 'application/*+xml'.
@@ -351,12 +349,11 @@ def gzip(
     wanted = max(weights.get('gzip', 0.0), weights.get('x-gzip', 0.0))
     if 'gzip' not in weights and 'x-gzip' not in weights:
         wanted = anything
-    as_it_is = weights.get('identity')
     if not wanted:
-        if as_it_is == 0 or (as_it_is is None and '*' in weights):
+        if weights.get('identity', weights.get('*')) == 0:
             _refuse(response)
         return
-    if as_it_is is not None and as_it_is > wanted:
+    if weights.get('identity', 0.0) > wanted:
         return
     content_type = str(headers.get('Content-Type', '')).partition(';')[0].strip().lower()
     if not any(_fits(content_type, pattern) for pattern in mime_types):
@@ -441,15 +438,10 @@ def compress(body: Iterable[bytes], compress_level: int) -> Iterator[bytes]:
 def _compress(body: Iterable[bytes], level: int) -> Iterator[bytes]:
     made = _Gzip(level)
     yield made.head
-    try:
-        for chunk in body:
-            piece = made.feed(chunk)
-            if piece:
-                yield piece
-    finally:
-        close = getattr(body, 'close', None)
-        if close is not None:
-            close()
+    for chunk in body:
+        piece = made.feed(chunk)
+        if piece:
+            yield piece
     yield made.end()
 
 

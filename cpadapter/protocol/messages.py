@@ -17,7 +17,23 @@ if TYPE_CHECKING:
     from ..typing import BodyReader
     from .headers import Host
 
-__all__ = ['RequestHead', 'collapse', 'decode_path', 'host_fault', 'parse_version', 'segments_of', 'split_outer']
+__all__ = [
+    'CrossFirst',
+    'RequestHead',
+    'collapse',
+    'decode_path',
+    'host_fault',
+    'parse_version',
+    'segments_of',
+    'split_outer',
+]
+
+
+class CrossFirst(BaseException):
+    """Raised by `open` on an event loop where code of the application's is needed to dispatch, which may wait.
+
+    The gateway then opens the exchange in a thread.
+    """
 
 
 class RequestHead:
@@ -40,6 +56,10 @@ class RequestHead:
     query: str
     segments: list[str] | None = None
     fault: tuple[int, str] | None = None
+    # True while the gateway opens the exchange on an event loop, where nothing may wait.
+    on_loop = False
+    # True where the thread that runs the page handler is not the one that opens the exchange.
+    defers = False
     # The request that something outside redirected from, if it says so.
     previous: Any = None
 

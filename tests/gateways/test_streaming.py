@@ -58,7 +58,7 @@ class Body:
 
             def __next__(self):
                 self.i += 1
-                if self.i == count:
+                if self.i >= count:
                     raise StopIteration
                 return body.chunk(self.i)
 
@@ -288,12 +288,12 @@ def test_a_file_is_streamed_and_closed(client, handler, tmp_path):
     assert opened[-1].closed
 
 
-@pytest.mark.parametrize('value', [5, [1], [None], iter([1])])
+@pytest.mark.parametrize('value', [5, [1], [None], iter])
 def test_what_is_no_body_is_500(client, handler, value):
     class Root:
         @handler
         def index(self):
-            return value
+            return iter([1]) if value is iter else value
 
     client.mount(Root(), config={'/': {'response.stream': True}})
     assert client.get('/').status == 500

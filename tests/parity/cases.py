@@ -1381,8 +1381,6 @@ case('A8-default-headers', '/', variant='bare', show=('Server', 'Date'))
 case('A8-error-page-sniffing', '/error', variant='wire', show=('X-Content-Type-Options',))
 case('A8-error-page-sniffing-500', '/fail', variant='wire', show=('X-Content-Type-Options',))
 case('A8-default-mismatch', '/get', variant='bare')
-case('A8-session-cookie', '/session', variant='bare')
-case('A8-session-cookie-https', '/session', environ={'wsgi.url_scheme': 'https'}, variant='bare')
 post('A8-many-fields-form', '/fields', '&'.join(f'a{n}=1' for n in range(10_001)), variant='bare')
 case('A8-many-fields', '/fields', '&'.join(f'a{n}=1' for n in range(10_001)), variant='bare')
 for code in (
@@ -1425,8 +1423,6 @@ case('restored-traceback-404', '/nosuch', variant='restored')
 case('restored-traceback-500', '/fail', variant='restored')
 case('restored-traceback-error', '/error', 'code=410&message=gone', variant='restored')
 case('restored-server-header', '/', variant='restored', show=('Server',))
-case('restored-session-cookie', '/session', variant='restored')
-case('restored-session-cookie-https', '/session', environ={'wsgi.url_scheme': 'https'}, variant='restored')
 
 # 9 checker
 

@@ -1086,18 +1086,6 @@ def make_probes(cp: Any, folder: Path) -> dict[str, Callable[[], str]]:
                     'checker',
                     'lib',
                     '__version__',
-                    '_cpdispatch',
-                    '_cptree',
-                    '_cpwsgi',
-                    '_cpconfig',
-                    '_cprequest',
-                    '_cptools',
-                    '_cperror',
-                    '_cpreqbody',
-                    '_cplogging',
-                    '_cpcompat',
-                    '_cpserver',
-                    '_helper',
                 ]
                 if not hasattr(cp, name)
             ]
