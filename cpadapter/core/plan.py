@@ -413,7 +413,9 @@ def _add_tools(
         tool = getattr(box, name, None)
         if not conf.get('on'):
             if tool is None:
-                plan.app.report_unknown(f'{namespace}.{name}', conf, [f'{namespace}.{n}' for n in box.names()])
+                plan.app.report_unknown(
+                    keys[name, next(iter(conf))], next(iter(conf.values())), [f'{namespace}.{n}' for n in box.names()]
+                )
             continue
         if tool is None:
             near = nearest(name, box.names())
@@ -434,7 +436,7 @@ def _add_tools(
                 raise TypeError(
                     f'{keys[name, exc.key]!r} = {conf[exc.key]!r}: the {name!r} tool has no setting {exc.key!r}; '
                     f'it takes: {", ".join(sorted(exc.accepted)) or "none"}.{hint}'
-                ) from exc
+                ) from None
             continue
         # A tool of the older kind is set up at each request: so are its neighbours, to keep their order.
         setups.append(ToolSetup(box, name))

@@ -108,14 +108,17 @@ def _no_cookies() -> SimpleCookie:
 def _headers(request: Request, exchange: Exchange) -> HeaderMap:
     headers = HeaderMap()
     set_raw = dict.__setitem__
-    for name, value in request.header_list:
+    titled = exchange.head.titled()
+    if 'header_list' in request.__dict__:
+        titled = ((name.title(), value) for name, value in request.header_list)
+    for name, value in titled:
         value = value.strip()
-        name = name.title()
-        if name == 'Host':
-            value = SanitizedHost(value)
-        elif '=?' in value:
+        if '=?' in value and name != 'Host':
             value = decode_TEXT_maybe(value)
         set_raw(headers, name, value)
+    host = headers.get('Host')
+    if host is not None:
+        set_raw(headers, 'Host', SanitizedHost(host))
     return headers
 
 

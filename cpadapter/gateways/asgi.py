@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 from ..context import exchange_var
 from ..errors import ClientDisconnected, HTTPError
 from ..protocol.headers import Host
-from ..protocol.iterators import as_bytes
+from ..protocol.iterators import as_bytes, count_body
 from ..protocol.messages import CrossFirst, RequestHead, collapse, decode_path, host_fault, parse_version, segments_of, split_outer
 from .bridge import END_OF_CHUNKS, drive_in_pool, next_chunk, pool_for
 
@@ -70,7 +70,7 @@ class AsgiHead(RequestHead):
             path = collapse(path)
         self.path = path
         host = fields.get(b'host')
-        if host not in GOOD_HOSTS or self._repeated is not None:
+        if host not in GOOD_HOSTS or self._repeated is not None or get('http_version') not in _VERSIONS:
             self._check(host)
 
     def _check(self, host: bytes | None) -> None:
@@ -133,9 +133,8 @@ class AsgiHead(RequestHead):
         reader = self._reader
         if reader is None:
             length = self.get('content-length')
-            reader = self._reader = AsgiReader(
-                self.receive, int(length) if length is not None and length.isascii() and length.isdigit() else None
-            )
+            good = length is not None and length.isascii() and length.isdigit() and len(length) < 20
+            reader = self._reader = AsgiReader(self.receive, int(length) if good else None)  # type: ignore[arg-type]
         return reader
 
     @property
@@ -512,10 +511,15 @@ async def _stream(exchange: Any, receive: Receive, send: Send) -> None:
         async def fetch() -> Any:
             return await pool.run(context, next_chunk, chunks)
 
+    counted = count_body(exchange.text_headers())
     try:
         chunk = await fetch()
         if chunk is not END_OF_CHUNKS:
             chunk = as_bytes(chunk)
+            if counted is not None:
+                counted.take(chunk)
+        elif counted is not None:
+            counted.end()
     except Exception as exc:
         if exchange.on_loop:
             await exchange.fail(exc)
@@ -543,8 +547,14 @@ async def _stream(exchange: Any, receive: Receive, send: Send) -> None:
     watcher = asyncio.ensure_future(watch())
     try:
         while chunk is not END_OF_CHUNKS:
-            await send({'type': 'http.response.body', 'body': as_bytes(chunk), 'more_body': True})
+            await send({'type': 'http.response.body', 'body': chunk, 'more_body': True})
             chunk = await fetch()
+            if chunk is not END_OF_CHUNKS:
+                chunk = as_bytes(chunk)
+                if counted is not None:
+                    counted.take(chunk)
+        if counted is not None:
+            counted.end()
         watcher.cancel()
         await send({'type': 'http.response.body', 'body': b''})
     except asyncio.CancelledError:

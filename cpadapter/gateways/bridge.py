@@ -107,16 +107,20 @@ class WorkerPool:
         try:
             return await future
         except asyncio.CancelledError:
-            loop = future.get_loop()
-            port = self._ports[loop]
-            if future.cancelled() and future not in port.ended:
-                waiter = port.late[future] = loop.create_future()
-                while not waiter.done():
-                    try:
-                        await asyncio.wait([waiter])
-                    except asyncio.CancelledError:
-                        continue
+            await self.wait_for_end(future)
             raise
+
+    async def wait_for_end(self, future: asyncio.Future[Any]) -> None:
+        """Wait until no thread is at work any more for a future that was cancelled."""
+        loop = future.get_loop()
+        port = self._ports[loop]
+        if future.cancelled() and future not in port.ended:
+            waiter = port.late[future] = loop.create_future()
+            while not waiter.done():
+                try:
+                    await asyncio.wait([waiter])
+                except asyncio.CancelledError:
+                    continue
 
     def _grow(self) -> None:
         with self._lock:

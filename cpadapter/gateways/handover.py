@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ClientDisconnected
+
 if TYPE_CHECKING:
     from ..protocol.messages import RequestHead
     from ..typing import Receive, Scope, Send, StartResponse
@@ -22,6 +24,8 @@ class Handover:
     """
 
     plan = None
+    # Whether the client has left.
+    gone = False
 
     def __init__(self, head: RequestHead, app: Any, script_name: str, path_info: str, site: Any = None) -> None:
         self.head = head
@@ -81,7 +85,28 @@ class Handover:
         reader.loop = loop
         limit = self.site.server.max_request_body_size if self.site is not None else None
         reader.limit = limit or None
-        await self.site.handler_pool().submit(copy_context(), self._run, loop, send)
+
+        async def watch() -> None:
+            while (await receive())['type'] != 'http.disconnect':
+                pass
+            self.gone = True
+
+        # Where a body is to come, what comes is the callable's to read.
+        watched = not reader.length and self.head.get('transfer-encoding') is None
+        watcher = asyncio.ensure_future(watch()) if watched else None
+        pool = self.site.handler_pool()
+        future = pool.submit(copy_context(), self._run, loop, send)
+        try:
+            await future
+        except asyncio.CancelledError:
+            self.gone = True
+            await pool.wait_for_end(future)
+            raise
+        except (ClientDisconnected, ConnectionError):
+            pass  # nobody is there to be told
+        finally:
+            if watcher is not None:
+                watcher.cancel()
 
     def _run(self, loop: Any, send: Send) -> None:
         """Run the WSGI callable in this thread; each chunk waits until the server has taken it."""
@@ -90,6 +115,8 @@ class Handover:
         from ..protocol.iterators import as_bytes
 
         def put(message: dict[str, Any]) -> None:
+            if self.gone:
+                raise ClientDisconnected()
             asyncio.run_coroutine_threadsafe(send(message), loop).result()  # type: ignore[arg-type]
 
         head: list[Any] = []

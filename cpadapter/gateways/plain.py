@@ -37,7 +37,7 @@ class PlainHead(RequestHead):
         length = self._fields.get('content-length')
         self._reader = WsgiReader(
             rfile,
-            int(length) if length is not None and length.isascii() and length.isdigit() else None,
+            int(length) if length is not None and length.isascii() and length.isdigit() and len(length) < 20 else None,
             'transfer-encoding' in self._fields,
         )
 

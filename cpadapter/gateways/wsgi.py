@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ClientDisconnected, HTTPError
 from ..protocol.headers import Host
-from ..protocol.iterators import as_bytes
+from ..protocol.iterators import as_bytes, count_body
 from ..protocol.messages import RequestHead, collapse, decode_path, host_fault, parse_version, segments_of
 
 if TYPE_CHECKING:
@@ -111,13 +111,22 @@ class WsgiHead(RequestHead):
             elif key in _PLAIN_HEADERS and value:
                 yield _PLAIN_HEADERS[key], value
 
+    def titled(self) -> Iterator[tuple[str, str]]:
+        known = _TITLES.get
+        for key, value in self.native.items():
+            name = known(key)
+            if name is None:
+                name = _title_of(key)
+            if name and (value or key[0] == 'H'):
+                yield name, value
+
     def reader(self) -> WsgiReader:
         reader = self._reader
         if reader is None:
             length = self.get('content-length')
             reader = self._reader = WsgiReader(
                 self.native.get('wsgi.input'),
-                int(length) if length is not None and length.isascii() and length.isdigit() else None,
+                int(length) if length is not None and length.isascii() and length.isdigit() and len(length) < 20 else None,
                 self.get('transfer-encoding') is not None or bool(self.native.get('wsgi.input_terminated')),
             )
         return reader
@@ -194,6 +203,22 @@ class WsgiHead(RequestHead):
         head.outer = self.outer
         head.path = path
         return head
+
+
+# Environ keys -> header names, '' for what is no header; bounded, since clients choose names.
+_TITLES: dict[str, str] = {}
+
+
+def _title_of(key: str) -> str:
+    if key == 'HTTP_CGI_AUTHORIZATION':
+        name = 'Authorization'
+    elif key[:5] == 'HTTP_':
+        name = '' if key in ('HTTP_CONTENT_TYPE', 'HTTP_CONTENT_LENGTH') else key[5:].replace('_', '-').title()
+    else:
+        name = _PLAIN_HEADERS.get(key, '')
+    if len(_TITLES) < 1000:
+        _TITLES[key] = name
+    return name
 
 
 _PLAIN_HEADERS = {
@@ -364,6 +389,9 @@ def _start_stream(exchange: Any, start_response: StartResponse, context: Context
     from .bridge import sync_chunks
 
     chunks = sync_chunks(exchange)
+    counted = count_body(exchange.text_headers())
+    if counted is not None:
+        chunks = counted.check(chunks)
     try:
         first = next(chunks, b'')
         if type(first) is not bytes:

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from types import GeneratorType
 from typing import Any
 
-__all__ = ['as_bytes', 'file_generator', 'file_generator_limited', 'is_closable_iterator', 'is_iterator']
+__all__ = [
+    'CountedBody',
+    'as_bytes',
+    'count_body',
+    'file_generator',
+    'file_generator_limited',
+    'is_closable_iterator',
+    'is_iterator',
+]
 
 
 def as_bytes(chunk: Any) -> bytes:
@@ -16,6 +24,45 @@ def as_bytes(chunk: Any) -> bytes:
     if isinstance(chunk, (bytes, bytearray, memoryview)):
         return bytes(chunk)
     raise TypeError(f'A streamed body gives bytes, not {type(chunk).__name__}.')
+
+
+class CountedBody:
+    """Counts a streamed body against the length it was announced with; RuntimeError where they differ.
+
+    SPEC: RFC 9110 8.6: what follows the announced length would be read as the next response, and where it is not
+    reached the next response would be read as the rest of this one. Raised, it makes the server close the connection.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.left = length
+
+    def take(self, chunk: bytes) -> None:
+        """Count a chunk that is about to be sent."""
+        self.left -= len(chunk)
+        if self.left < 0:
+            raise RuntimeError(f'The body is longer than its Content-Length of {self.length}.')
+
+    def end(self) -> None:
+        """Check that all has come."""
+        if self.left:
+            raise RuntimeError(f'The body ends {self.left} bytes short of its Content-Length of {self.length}.')
+
+    def check(self, chunks: Iterator[Any]) -> Iterator[bytes]:
+        """Give the chunks, as bytes, counting them."""
+        for chunk in chunks:
+            data = as_bytes(chunk)
+            self.take(data)
+            yield data
+        self.end()
+
+
+def count_body(headers: list[tuple[str, str]]) -> CountedBody | None:
+    """Give the counter for a body announced by these headers; None if they name no length."""
+    for name, value in headers:
+        if name.lower() == 'content-length' and value.isascii() and value.isdigit():
+            return CountedBody(int(value))
+    return None
 
 
 def is_iterator(obj: Any) -> bool:

@@ -75,6 +75,11 @@ class RequestHead:
         """Give all headers as (name, value), latin-1 text, in the order the server keeps."""
         raise NotImplementedError
 
+    def titled(self) -> Iterator[tuple[str, str]]:
+        """Give all headers with their names in Title-Case."""
+        for name, value in self.items():
+            yield name.title(), value
+
     def reader(self) -> BodyReader:
         """Give the reader of the body: the same one at each call."""
         raise NotImplementedError

@@ -11,7 +11,6 @@ import pytest
 
 import cpadapter
 from cpadapter.lib import cptools
-from cpadapter.protocol.headers import HeaderMap
 
 
 def mount(client, func, **config):
@@ -26,10 +25,6 @@ def mount(client, func, **config):
     func._cp_config = {f'tools.{key.replace("__", ".")}': value for key, value in config.items()}
     Root.x = staticmethod(func)
     client.mount(Root())
-
-
-def ok():
-    return 'ok'
 
 
 def page(handler, text='ok'):
@@ -177,7 +172,9 @@ def test_accept_chooses_what_the_client_likes_best(client, handler, field, chose
     assert client.get('/x', headers=headers).text == chosen
 
 
-@pytest.mark.parametrize('field', ['image/png', 'text/html;q=0, application/json;q=0, text/plain;q=0', 'text', '*/html'])
+@pytest.mark.parametrize(
+    'field', ['image/png', 'text/html;q=0, application/json;q=0, text/plain;q=0', 'text', '*/html']
+)
 def test_accept_answers_406_where_nothing_fits(client, handler, field):
     mount(client, page(handler), accept__on=True, accept__media=TYPES)
     answer = client.get('/x', headers={'Accept': field})
@@ -254,18 +251,18 @@ def convertible(
     b: bool = False,
     o: Optional[int] = None,  # noqa: UP045
     u: int | str = 0,
-    many: list[int] = (),  # type: ignore[assignment]
-    some: set = frozenset(),  # noqa: B008
+    many: list[int] = (),
+    some: set = frozenset(),
     text: str = '',
     anything: Any = None,
     literal: Literal['a'] = 'a',
     plain=None,
-    day: datetime.date.fromisoformat = None,  # type: ignore[valid-type]
-    unknown: NoSuchType = None,  # type: ignore[name-defined]  # noqa: F821
+    day: datetime.date.fromisoformat = '',
+    unknown: NoSuchType = None,  # noqa: F821
 ) -> int:
     given = locals()
     defaults = dict(zip(convertible.__code__.co_varnames, convertible.__defaults__, strict=False))
-    return repr([value for name, value in given.items() if value is not defaults[name]][0])
+    return repr(next(value for name, value in given.items() if value is not defaults[name]))
 
 
 @pytest.mark.parametrize(
@@ -327,7 +324,7 @@ def test_params_that_do_not_convert_are_answered_400(client, query, message):
 
 
 def test_params_answers_with_the_error_that_is_set_for_the_exceptions_that_are_set(client):
-    def func(n: KeyError = None):  # type: ignore[valid-type]
+    def func(n=None):
         return 'never'
 
     def convert(text):
@@ -608,6 +605,10 @@ AFTER = 'Mon, 07 Nov 1994 08:49:37 GMT'
 OTHER_ZONE = 'Sun, 06 Nov 1994 03:49:37 -0500'
 
 
+class Plain:
+    paint = staticmethod(lambda func: func)
+
+
 def dated(handler):
     def func():
         cpadapter.response.headers['Last-Modified'] = MODIFIED
@@ -650,7 +651,6 @@ def test_a_condition_on_dates_fails_for_other_methods(client, handler):
         '0',
         'Sun, 06 Nov 99999 08:49:37 GMT',
         'Sun, 99 Nov 1994 08:49:37 GMT',
-        'Mon, 01 Jan 0000 00:00:00 GMT',
         'Sun, 06 Nov 1994 08:49:37 +999999999999',
         f'Sun, 06 Nov {"9" * 5000} 08:49:37 GMT',
         ',' * 50_000,
@@ -659,14 +659,8 @@ def test_a_condition_on_dates_fails_for_other_methods(client, handler):
 )
 @pytest.mark.parametrize('field', ['If-Modified-Since', 'If-Unmodified-Since'])
 def test_what_is_no_date_is_ignored(wsgi, field, date):
-    mount(wsgi, lambda: dated_now(), params__on=False)
+    mount(wsgi, dated(Plain))
     assert wsgi.get('/x', headers={field: date}).status == 200
-
-
-def dated_now():
-    cpadapter.response.headers['Last-Modified'] = MODIFIED
-    cptools.validate_since()
-    return 'ok'
 
 
 # --- hostile headers ------------------------------------------------------------------------------------------
@@ -729,12 +723,6 @@ def test_tools_name_their_settings_as_attributes():
 
 
 def test_an_unknown_setting_is_answered_500_and_named_in_the_log(client):
-    mount(client, ok, staticdir__on=True, staticdir__idnex='x')
-    del ok.exposed, ok._cp_config
+    mount(client, lambda: 'never', staticdir__on=True, staticdir__idnex='x')
     assert client.get('/x').status == 500
     assert any("no setting 'idnex'" in line and "'index'" in line for line in client.errors)
-
-
-def test_header_maps_stay_header_maps():
-    headers = HeaderMap({'range': '1'})
-    assert headers.pop('Range', None) == '1'
