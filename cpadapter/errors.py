@@ -354,6 +354,8 @@ def get_error_page(status: Any, **kwargs: Any) -> Any:
                 page = (template.read() % escaped).encode('utf-8', 'replace')
         except Exception as exc:
             failure = _traceback.format_exception_only(exc)[-1].rstrip()
+            log = exchange.app.log if exchange.app is not None else exchange.site.log
+            log.error('The custom error page failed.', traceback=True, severity=40)
         else:
             exchange.response.headers['Content-Type'] = 'text/html;charset=utf-8'
             return page

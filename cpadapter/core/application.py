@@ -19,6 +19,7 @@ from ..errors import HTTPError, NotFound
 from ..extension.dispatch import Dispatcher, is_plain
 from ..extension.namespaces import NamespaceSet, WatchedDict
 from ..gateways.callable import DualCallable
+from ..gateways.handover import Handover
 from ..gateways.wsgi import run_wsgi, serve_wsgi
 from ..protocol.messages import CrossFirst, decode_path
 from .config import AppConfig, unknown_key_message
@@ -64,6 +65,7 @@ class Application(DualCallable):
     relative_urls: Any = False
 
     publishes = False
+    script_name_doc = 'The prefix of the URLs, without trailing slash; None takes that of what is mounted outside.'
 
     def __init__(
         self, root: Any, script_name: str | None = '', config: Source | None = None, *, site: Site | None = None
@@ -218,7 +220,7 @@ class Application(DualCallable):
                     plan = self._plans_by_handler.get(func)
                     if plan is None:
                         plan = self._plan_for(exchange)
-                        if func is not None:
+                        if handler is not None:
                             self._plans_by_handler[func] = plan
                 else:
                     exchange.confs = confs
@@ -294,6 +296,9 @@ class Application(DualCallable):
         if request is not None:
             exchange.adopt(request)
         head = exchange.head
+        if head.on_loop and not self.wsgiapp.is_bare:
+            # WSGI middleware stands before it, under ASGI as well.
+            return Handover(head, self.wsgi, head.outer, head.path, self.site)  # type: ignore[return-value]
         if self.publishes and not head.defers:
             exchange.publish_start()
         try:
@@ -464,6 +469,7 @@ class Application(DualCallable):
             or self.uri_encoding is not None
             or not self._plain
             or type(self._dispatcher).open is not Dispatcher.open
+            or not self.wsgiapp.is_bare
         )
         if self._plain:
             self._find = self._dispatcher.find

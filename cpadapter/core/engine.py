@@ -572,6 +572,7 @@ def _after_fork() -> None:
             engine.settled = False
             engine._hosted = None
             engine._ticker = None
+            changed()  # an application asks for the start only where something has changed since its last request
 
 
 def _at_exit() -> None:

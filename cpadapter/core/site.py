@@ -59,6 +59,7 @@ class Site:
         engine.subscribe('log', self._log_engine)
         engine.subscribe('graceful', self.log.reopen_files)
         engine.subscribe('start', self._check, 50)
+        engine.subscribe('exit', self._close_pool, 90)
         engine.on_own = self._own
         namespaces = self.config.namespaces
         namespaces['server'] = _ServerNamespace(self)
@@ -88,6 +89,12 @@ class Site:
 
             pool = self._pool = WorkerPool(size, f'cpadapter{"-" + self.name if self.name else ""}-handlers')
         return pool
+
+    def _close_pool(self) -> None:
+        """Let the pool's threads end when they have done their work; a later request makes another pool."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
 
     def note_file(self, name: str) -> None:
         """Let the autoreloader watch a config file."""

@@ -37,9 +37,11 @@ class Tree(DualCallable):
     apps: {script_name: Application or grafted callable}; it may be changed in place.
     """
 
+    apps: Any = {}
+
     def __init__(self, site: Site | None = None) -> None:
         self.site = site if site is not None else default_site()
-        self.apps: WatchedDict[str, Any] = WatchedDict()
+        self.apps = WatchedDict()
         self._stamp = -1
         self._only: Any = None
 
@@ -91,6 +93,9 @@ class Tree(DualCallable):
             if exchange.app is None:
                 return '' if '' in self.apps else None
             path = exchange.request.script_name + exchange.request.path_info
+            outer = exchange.head.outer if exchange.head is not None else ''
+            if outer and path.startswith(outer):
+                return self._find(outer, path[len(outer) :])[0]
         apps = self.apps
         path = path.rstrip('/')
         while path not in apps:
@@ -108,16 +113,20 @@ class Tree(DualCallable):
             return app.open(head)
         outer = head.outer
         path = head.path
-        if outer:
-            # A mount may name what is mounted outside of us: then the two are one prefix.
-            whole = outer + path
-            mount = self.script_name(whole)
-            if mount is not None and (mount == outer or mount.startswith(outer + '/')):
-                return self._open_at(head, mount, '', whole[len(mount) :])
-        mount = self.script_name(path)
+        mount, is_whole = self._find(outer, path)
         if mount is None:
             return Handover(head, None, '', path)
+        if is_whole:
+            return self._open_at(head, mount, '', (outer + path)[len(mount) :])
         return self._open_at(head, mount, outer, path[len(mount) :])
+
+    def _find(self, outer: str, path: str) -> tuple[str | None, bool]:
+        """Give (the mount for `path`, whether that names `outer` too: then the two are one prefix)."""
+        if outer:
+            mount = self.script_name(outer + path)
+            if mount is not None and (mount == outer or mount.startswith(outer + '/')):
+                return mount, True
+        return self.script_name(path), False
 
     def _open_at(self, head: RequestHead, mount: str, outer: str, rest: str) -> Any:
         app = self.apps[mount]

@@ -11,8 +11,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..changes import changed
 from ..context import current
 from ..errors import InternalRedirect, bare_error, format_exc
+from ..protocol.messages import decode_path
 from ..protocol.uri import urljoin
 
 if TYPE_CHECKING:
@@ -28,6 +30,10 @@ class VirtualHost:
     domains: host (with port, if it is not the default one) -> WSGI application; compared without regard to case.
     use_x_forwarded_host: take X-Forwarded-Host, when the client sent one, in place of Host.
     """
+
+    default: Any = None
+    domains: Any = {}
+    use_x_forwarded_host: bool = True
 
     def __init__(self, default: Any, domains: dict[str, Any] | None = None, use_x_forwarded_host: bool = True) -> None:
         self.default = default
@@ -144,11 +150,38 @@ class _Trapped:
 class AppResponse:
     """The response of an application below its middleware; `wsgi.response_class` may name a subclass."""
 
+    # Environ keys that are headers without an HTTP_ in front, and one under another name.
+    headerNames: Any = {  # noqa: N815
+        'HTTP_CGI_AUTHORIZATION': 'Authorization',
+        'CONTENT_LENGTH': 'Content-Length',
+        'CONTENT_TYPE': 'Content-Type',
+        'REMOTE_HOST': 'Remote-Host',
+        'REMOTE_ADDR': 'Remote-Addr',
+    }
+
     def __init__(self, environ: Environ, start_response: StartResponse, cpapp: Any) -> None:
         self.cpapp = cpapp
         self.environ = environ
-        self.iter_response: Any = cpapp.plain_wsgi(environ, start_response)
+        self.start_response = start_response
+        self.run()
+
+    def run(self) -> None:
+        """Do the request; a subclass may change `environ` before, or look at the result after."""
+        self.iter_response: Any = self.cpapp.plain_wsgi(self.environ, self.start_response)
         self._iterator = iter(self.iter_response)
+
+    def translate_headers(self, environ: Environ) -> Iterator[tuple[str, str]]:
+        """Give the request's headers of an environ as (name, value) pairs."""
+        for key, value in environ.items():
+            if key in self.headerNames:
+                yield self.headerNames[key], value
+            elif key[:5] == 'HTTP_':
+                yield key[5:].replace('_', '-'), value
+
+    def recode_path_qs(self, path: str, qs: str) -> tuple[str, str]:
+        """Decode a path and a query, latin-1 text, by the application's `request.uri_encoding` (UTF-8)."""
+        encoding = self.cpapp.find_config(path, 'request.uri_encoding', 'utf-8')
+        return decode_path(path, encoding), decode_path(qs, encoding)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -173,6 +206,8 @@ class CPWSGIApp:
 
     pipeline: Any = [('ExceptionTrapper', ExceptionTrapper), ('InternalRedirector', InternalRedirector)]
     response_class: Any = AppResponse
+    config: Any = {}
+    head: Any = None
 
     def __init__(self, cpapp: Any, pipeline: Any = None) -> None:
         self.cpapp = cpapp
@@ -180,7 +215,18 @@ class CPWSGIApp:
         if pipeline:
             self.pipeline.extend(pipeline)
         self.config: dict[str, dict[str, Any]] = {}
-        self.head: Any = None
+        self.head = None
+
+    @property
+    def head(self) -> Any:
+        """The outermost callable, made at the first request; None before."""
+        return self._head
+
+    @head.setter
+    def head(self, value: Any) -> None:
+        self._head = value
+        if value is None:
+            changed()  # a tree may have kept that nothing stands before the application
 
     def tail(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Call the application itself, below all middleware."""

@@ -279,15 +279,15 @@ class ErrorTool(Tool):
 class FilterTool(Tool):
     """A tool that changes what the page handler returned, such as encoding it.
 
-    make_filter(**settings) gives `filter(value, exchange) -> value`. Where nothing else wraps the page handler
-    after it, the pipeline calls the filter on the handler's result, with no wrapper in between; elsewhere it
+    make_filter(**settings) gives `filter(value, exchange) -> value`, or None where the callable has to run as the
+    hook it is. Where nothing else wraps the page handler after it, the pipeline calls the filter on the handler's result, with no wrapper in between; elsewhere it
     wraps `request.handler` at its priority.
     prepare(exchange), if given, runs at the tool's hook point, before the page handler.
     """
 
     def __init__(
         self,
-        make_filter: Callable[..., Callable[[Any, Any], Any]],
+        make_filter: Callable[..., Callable[[Any, Any], Any] | None],
         callable: Any,
         name: str | None = None,
         priority: float = 50,
@@ -298,4 +298,8 @@ class FilterTool(Tool):
     def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
         priority = self._take_priority(settings)
         self._check_settings(settings)
-        builder.add_filter(self.make_filter(**settings), priority)
+        result_filter = self.make_filter(**settings)
+        if result_filter is None:
+            builder.attach('before_handler', self.callable, priority=priority, **settings)
+        else:
+            builder.add_filter(result_filter, priority)

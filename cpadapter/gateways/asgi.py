@@ -7,6 +7,7 @@ the whole run (bridge.py); an async one runs here. Of core it sees an Opener and
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 from ..context import exchange_var
 from ..errors import ClientDisconnected, HTTPError
 from ..protocol.headers import Host
-from ..protocol.iterators import as_bytes, count_body
+from ..protocol.iterators import LineReader, as_bytes, count_body
 from ..protocol.messages import CrossFirst, RequestHead, collapse, decode_path, host_fault, parse_version, segments_of, split_outer
 from .bridge import END_OF_CHUNKS, drive_in_pool, next_chunk, pool_for
 
@@ -217,8 +218,6 @@ class AsgiHead(RequestHead):
 
 def make_environ(head: AsgiHead) -> dict[str, Any]:
     """Build the WSGI environ that stands for an ASGI scope."""
-    import sys
-
     scope = head.native
     server = scope.get('server') or ('localhost', 80)
     client = scope.get('client')
@@ -252,7 +251,7 @@ def make_environ(head: AsgiHead) -> dict[str, Any]:
     return environ
 
 
-class AsgiReader:
+class AsgiReader(LineReader):
     """Reads http.request messages: as they are asked for, never more than `limit`, never a cut body as a whole one.
 
     `aread` is for code on the loop, or driven from it; `read` waits in a pool thread for the loop to read.
@@ -328,20 +327,21 @@ class AsgiReader:
         return self._take(size)
 
     def read(self, size: int = -1) -> bytes:
+        """Read `size` bytes, waiting until they are there; fewer only at the end of the body."""
         if size is None or size < 0:
-            chunks = []
-            while chunk := self.read(65536):
-                chunks.append(chunk)
-            return b''.join(chunks)
-        if not self._buffer:
-            if not self._more:
-                if self.disconnected:
-                    raise ClientDisconnected()
-                return b''
-            self._buffer = self._wait(self._receive())
+            size = sys.maxsize
+        parts = []
+        while size > 0:
             if not self._buffer:
-                return b''
-        return self._take(size)
+                if not self._more:
+                    if self.disconnected:
+                        raise ClientDisconnected()
+                    break
+                self._buffer = self._wait(self._receive())
+                continue
+            parts.append(self._take(size))
+            size -= len(parts[-1])
+        return parts[0] if len(parts) == 1 else b''.join(parts)
 
     def _wait(self, pending: Any) -> bytes:
         try:
@@ -353,24 +353,6 @@ class AsgiReader:
             raise RuntimeError('The body is read by `await request.body.aread()` in an async page handler.')
         chunk: bytes = asyncio.run_coroutine_threadsafe(pending, self.loop).result()
         return chunk
-
-    def readline(self, size: int = -1) -> bytes:
-        line = bytearray()
-        while size < 0 or len(line) < size:
-            byte = self.read(1)
-            if not byte:
-                break
-            line += byte
-            if byte == b'\n':
-                break
-        return bytes(line)
-
-    def readlines(self, hint: int = -1) -> list[bytes]:
-        return list(self)
-
-    def __iter__(self) -> Iterator[bytes]:
-        while line := self.readline():
-            yield line
 
 
 async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) -> None:

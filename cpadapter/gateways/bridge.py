@@ -342,6 +342,19 @@ class LoopThread:
         return result
 
 
+def _after_fork() -> None:
+    """Forget, in a child, the pools and the loop whose threads stayed in the parent, and locks they may have held."""
+    global _pools_lock
+    _pools_lock = threading.Lock()
+    _pools.clear()
+    LoopThread._lock = threading.Lock()
+    LoopThread._current = None
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 # A loop holds its tasks weakly.
 _tasks: set[asyncio.Task[None]] = set()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ClientDisconnected, HTTPError
 from ..protocol.headers import Host
-from ..protocol.iterators import as_bytes, count_body
+from ..protocol.iterators import LineReader, as_bytes, count_body
 from ..protocol.messages import RequestHead, collapse, decode_path, host_fault, parse_version, segments_of
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def _port(value: Any) -> int:
         return -1
 
 
-class WsgiReader:
+class WsgiReader(LineReader):
     """Reads wsgi.input: never beyond Content-Length, never more than `limit`, never a cut body as a whole one.
 
     length: bytes declared, None if the body comes in chunks.
@@ -289,25 +289,6 @@ class WsgiReader:
 
     async def aread(self, size: int = -1) -> bytes:
         return self.read(size)
-
-    def readline(self, size: int = -1) -> bytes:
-        """Read one line; servers' own readline is not used, since it may read beyond the body."""
-        line = bytearray()
-        while size < 0 or len(line) < size:
-            byte = self.read(1)
-            if not byte:
-                break
-            line += byte
-            if byte == b'\n':
-                break
-        return bytes(line)
-
-    def readlines(self, hint: int = -1) -> list[bytes]:
-        return list(self)
-
-    def __iter__(self) -> Iterator[bytes]:
-        while line := self.readline():
-            yield line
 
 
 def serve_wsgi(opener: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -271,9 +271,20 @@ def encode(
     encoder = ResponseEncoder(encoding, default_encoding, errors, text_only, add_charset, failmsg, debug)
 
     def encoded(*args: Any, **kwargs: Any) -> Any:
-        return encoder(inner(*args, **kwargs), current())
+        value = inner(*args, **kwargs)
+        if hasattr(value, '__await__') or hasattr(value, '__aiter__'):
+            return _encode_later(value, encoder, exchange)
+        return encoder(value, exchange)
 
     request.handler = encoded
+
+
+async def _encode_later(value: Any, encoder: ResponseEncoder, exchange: Any) -> Any:
+    if hasattr(value, '__await__'):
+        value = await value
+    if hasattr(value, '__aiter__') and not hasattr(value, '__iter__') and not exchange.response.stream:
+        value = [chunk async for chunk in value]
+    return encoder(value, exchange)
 
 
 encode.non_blocking = True  # type: ignore[attr-defined]

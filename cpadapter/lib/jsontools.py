@@ -106,7 +106,13 @@ def json_handler(*args: Any, **kwargs: Any) -> Any:
     """Call the page handler that json_out wrapped and give its result as JSON, in UTF-8."""
     request: Any = current().request
     value = request._json_inner_handler(*args, **kwargs)
+    if hasattr(value, '__await__'):
+        return _encode_later(value)
     return [_codec.encode(value).encode('utf-8')]
+
+
+async def _encode_later(value: Any) -> list[bytes]:
+    return [_codec.encode(await value).encode('utf-8')]
 
 
 def json_out(content_type: str | None = 'application/json', debug: bool = False, handler: Any = json_handler) -> None:
@@ -147,5 +153,5 @@ class _JSONFilter:
 
 
 def make_filter(content_type: str | None = 'application/json', debug: bool = False, handler: Any = json_handler) -> Any:
-    """Give the filter for json_out's settings."""
-    return _JSONFilter(content_type)
+    """Give the filter for json_out's settings; None for a handler of one's own, which has to be called instead."""
+    return _JSONFilter(content_type) if handler is json_handler else None

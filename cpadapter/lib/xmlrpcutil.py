@@ -68,8 +68,13 @@ def parse_call(document: bytes) -> tuple[tuple[Any, ...], str | None]:
 
 def process_body() -> tuple[tuple[Any, ...], str]:
     """Read the current request's body; give (parameters, method name), 'ERRORMETHOD' if it is no call."""
-    body = current().request.body
+    body = _body()
     return _read_call(body.read() if body is not None else b'')
+
+
+def _body() -> Any:
+    request = current().request
+    return request.body if request.method in request.methods_with_bodies else None
 
 
 def _read_call(document: bytes) -> tuple[tuple[Any, ...], str]:
@@ -140,7 +145,7 @@ class XMLRPCController:
     default.exposed = True  # type: ignore[attr-defined]
 
     async def _default_on_loop(self, vpath: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        body = current().request.body
+        body = _body()
         arguments, method = _read_call(await body.aread() if body is not None else b'')
         result = self._method(method)(*vpath, *arguments, **params)
         return _answer(await result if hasattr(result, '__await__') else result)

@@ -7,6 +7,7 @@ from types import GeneratorType
 from typing import Any
 
 __all__ = [
+    'LineReader',
     'CountedBody',
     'as_bytes',
     'count_body',
@@ -136,3 +137,38 @@ def file_generator_limited(fileobj: Any, count: int, chunk_size: int = 65536) ->
             return
         remaining -= len(chunk)
         yield chunk
+
+
+class LineReader:
+    """Lines for an object that can only `read`.
+
+    A server's own readline is never used, since it may read beyond the body.
+    """
+
+    def read(self, size: int = -1, /) -> bytes:
+        raise NotImplementedError
+
+    def readline(self, size: int = -1) -> bytes:
+        """Read up to and with a line feed, `size` bytes at the most; b'' at the end."""
+        line = bytearray()
+        while size < 0 or len(line) < size:
+            byte = self.read(1)
+            if not byte:
+                break
+            line += byte
+            if byte == b'\n':
+                break
+        return bytes(line)
+
+    def readlines(self, hint: int = -1) -> list[bytes]:
+        """Read all lines, or as many as it takes to have `hint` bytes."""
+        lines: list[bytes] = []
+        total = 0
+        while (hint <= 0 or total < hint) and (line := self.readline()):
+            lines.append(line)
+            total += len(line)
+        return lines
+
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self.readline():
+            yield line

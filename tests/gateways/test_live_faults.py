@@ -675,7 +675,7 @@ if os.environ.get('LOCKS') == 'held':
 
 @pytest.mark.parametrize('locks', ['free', 'held'])
 @pytest.mark.parametrize('engine', ['started', 'unstarted'])
-@pytest.mark.parametrize('name', ['gunicorn-gthread', 'gunicorn-asgi'])
+@pytest.mark.parametrize('name', ['gunicorn', 'gunicorn-asgi'])
 def test_workers_forked_from_a_warm_master_have_an_engine_threads_and_a_loop_of_their_own(
     name, engine, locks, tmp_path
 ):

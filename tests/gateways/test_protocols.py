@@ -359,9 +359,14 @@ class TestPrefixes:
 
     def test_a_root_path_counts_whether_or_not_the_path_holds_it(self, asgi):
         asgi.mount(Root())
-        for path in ('/api/', '/api', '/'):
+        for path in ('/api/', '/'):
             answer = asgi.get('/', scope={'path': path, 'raw_path': path.encode(), 'root_path': '/api'})
             assert answer.text == 'plain /api|/|http://testserver/api/x', path
+
+    def test_a_mount_without_its_slash_is_redirected(self, client):
+        client.mount(Root(), '/app')
+        assert client.get('/app').headers['Location'] == 'http://testserver/app/'
+        assert client.get('/app', prefix='/outer').headers['Location'] == 'http://testserver/outer/app/'
 
     @pytest.mark.parametrize('root_path', ['/api', '/api/'])
     def test_it_is_cut_off_on_a_segment_border_only(self, asgi, root_path):
@@ -442,4 +447,4 @@ class TestHosts:
         wsgi.app = DispatcherMiddleware(lambda environ, start_response: [], {'/api': tree})
         assert wsgi.get('/api/').text == 'plain /api|/|http://testserver/api/x'
         assert wsgi.get('/api/later').text == 'async /api|/later|http://testserver/api/x'
-        assert wsgi.get('/api').text == 'plain /api|/|http://testserver/api/x'
+        assert wsgi.get('/api').headers['Location'] == 'http://testserver/api/'

@@ -22,7 +22,7 @@ def get(client, handler):
             return 'ok'
 
         class Root:
-            x = handler(page)
+            x = staticmethod(handler(page))
 
         config = {'tools.expires.on': True, **{f'tools.expires.{key}': value for key, value in settings.items()}}
         client.mount(Root(), '', {'/': config})

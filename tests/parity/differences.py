@@ -277,6 +277,7 @@ differs(
     "(['tools.gzip.on'], ['tools.etags.autotags', 'tools.etags.on', 'tools.gzip.on'])",
 )
 differs('signal-none', 'A7.5-engine_namespace_signal_none', 'probe', 'False')
+differs('tool-params', 'A7.6-tool_params?n=1&n=2', 400, said('Only one value may be given for the parameter'))
 differs('tracebacks', 'A7.5-bad_hook', 500, re.compile(r'\[error page\] 500 .*(?<!\[traceback\])'))
 
 # what is safe by default
@@ -298,4 +299,23 @@ differs('checker-context', 'A9-leaves-no-application-behind', 'probe', 'True')
 differs('checker-every-application', 'A9-reports-every-empty-application', 'probe', '[True, True]')
 
 # Rows whose difference is no answer to one request: row -> the test that shows it.
-ELSEWHERE: dict[str, str] = {}
+ELSEWHERE: dict[str, str] = {
+    row: f'tests/lib/{test}'
+    for row, test in {
+        'accept-choice': 'test_cptools_more.py::test_accept_chooses_what_the_client_likes_best',
+        'entity-tags': 'test_cptools_more.py::test_entity_tags_are_compared_as_the_standard_says',
+        'date-conditions': 'test_cptools_more.py::test_dates_are_compared_as_times',
+        'gzip-choice': 'test_gzip.py::test_the_client_decides_by_weight',
+        'gzip-etag': 'test_gzip.py::test_a_strong_etag_becomes_weak_and_still_matches',
+        'flatten-text': 'test_cptools_more.py::test_flatten_opens_nested_iterators_and_encodes_their_text',
+        'logged-credentials': 'test_cptools_more.py::test_log_headers_does_not_write_credentials',
+        'xmlrpc-documents': 'test_xmlrpc.py::test_hostile_documents_are_faults_at_once_and_in_little_memory',
+        'static-containment': 'test_static.py::test_nothing_outside_of_the_folder_is_served',
+        'static-index': 'test_static.py::test_a_folder_asked_for_without_slash_is_redirected',
+        'static-types': 'test_static.py::test_the_extension_gives_the_type',
+        'file-validators': 'test_static.py::test_a_range_is_sent_only_of_what_if_range_names',
+        'ranges': 'test_static.py::test_ranges_that_make_no_sense_are_ignored',
+        'file-names': 'test_static.py::test_file_names_are_escaped_in_content_disposition',
+        'special-files': 'test_static.py::test_fifos_and_devices_are_refused_without_waiting',
+    }.items()
+}

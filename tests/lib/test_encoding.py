@@ -1,0 +1,181 @@
+"""The encode tool."""
+
+from __future__ import annotations
+
+import codecs
+
+import pytest
+
+import cpadapter
+from cpadapter.lib.encoding import UTF8StreamEncoder, prepare_iter
+
+TEXT = 'sümpfe €'
+
+
+@pytest.fixture
+def root(handler):
+    class Root:
+        @handler
+        def index(self):
+            return TEXT
+
+        @handler
+        def latin(self):
+            return 'é'
+
+        @handler
+        def typed(self, type):
+            cpadapter.response.headers['Content-Type'] = type
+            return TEXT.encode()
+
+        @handler
+        def generated(self):
+            return iter([TEXT, b' and bytes'])
+
+    return Root()
+
+
+def test_utf_8_is_the_default(client, root):
+    client.mount(root)
+    answer = client.get('/')
+    assert (answer.text, answer.headers['Content-Type']) == (TEXT, 'text/html;charset=utf-8')
+
+
+@pytest.mark.parametrize(
+    ('accept', 'charset'),
+    [
+        ('utf-8', 'utf-8'),
+        ('utf-16', 'utf-16'),
+        ('utf-16;q=0.5, utf-8', 'utf-8'),
+        ('*', 'utf-8'),
+        ('nope, utf-16', 'utf-16'),
+        ('utf-8;q=0, utf-16', 'utf-16'),
+        ('iso-8859-1, *;q=0.1', 'utf-8'),
+    ],
+)
+def test_the_charset_is_negotiated(client, root, accept, charset):
+    client.mount(root)
+    answer = client.get('/', headers={'Accept-Charset': accept})
+    assert answer.status == 200
+    assert answer.headers['Content-Type'] == f'text/html;charset={charset}'
+    assert answer.body.decode(charset) == TEXT
+
+
+def test_iso_8859_1_is_tried_when_nothing_else_is_asked_for(client, root):
+    client.mount(root)
+    answer = client.get('/latin', headers={'Accept-Charset': 'us-ascii'})
+    assert (answer.body, answer.headers['Content-Type']) == (b'\xe9', 'text/html;charset=iso-8859-1')
+
+
+def test_406_if_none_fits(client, root):
+    client.mount(root)
+    answer = client.get('/', headers={'Accept-Charset': 'us-ascii, iso-8859-1'})
+    assert answer.status == 406
+    assert 'Your client sent this Accept-Charset header: us-ascii, iso-8859-1.' in answer.text
+    assert 'We tried these charsets: ' in answer.text
+    client.mount(root, config={'/': {'tools.encode.encoding': 'us-ascii'}})
+    answer = client.get('/')
+    assert answer.status == 406
+    assert 'did not send an Accept-Charset header' in answer.text
+
+
+def test_one_encoding_may_be_demanded(client, root):
+    client.mount(root, config={'/': {'tools.encode.encoding': 'UTF-16'}})
+    answer = client.get('/')
+    assert answer.body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    assert client.get('/', headers={'Accept-Charset': 'utf-8'}).status == 406
+
+
+def test_500_if_the_default_one_does_not_fit(client, root):
+    client.mount(root, config={'/': {'tools.encode.default_encoding': 'us-ascii'}})
+    answer = client.get('/')
+    assert answer.status == 500
+    assert 'Response body could not be encoded with' in answer.text
+    config = {'tools.encode.default_encoding': 'us-ascii', 'tools.encode.errors': 'xmlcharrefreplace'}
+    client.mount(root, config={'/': config})
+    assert client.get('/').body == b's&#252;mpfe &#8364;'
+
+
+@pytest.mark.parametrize(
+    ('sent', 'received'),
+    [
+        ('text/plain', 'text/plain;charset=utf-8'),
+        ('TEXT/CSS', 'TEXT/CSS;charset=utf-8'),
+        ('text/plain;format=flowed', 'text/plain;format=flowed;charset=utf-8'),
+        ('text/plain;charset=latin-1', 'text/plain;charset=utf-8'),
+        ('image/png', 'image/png'),
+        ('application/json', 'application/json'),
+    ],
+)
+def test_only_text_types_get_a_charset(client, root, sent, received):
+    client.mount(root)
+    answer = client.get('/typed', headers={}) if sent is None else client.get(f'/typed?type={sent.replace(";", "%3B")}')
+    assert (answer.headers['Content-Type'], answer.text) == (received, TEXT)
+
+
+def test_other_types_get_one_when_asked_to(client, root):
+    client.mount(root, config={'/': {'tools.encode.text_only': False}})
+    assert client.get('/typed?type=application/xml').headers['Content-Type'] == 'application/xml;charset=utf-8'
+    client.mount(root, config={'/': {'tools.encode.add_charset': False}})
+    assert client.get('/typed?type=text/plain').headers['Content-Type'] == 'text/plain'
+
+
+@pytest.mark.parametrize('stream', [True, False])
+def test_generators_are_encoded(client, root, stream):
+    client.mount(root, config={'/': {'response.stream': stream}})
+    assert client.get('/generated').text == f'{TEXT} and bytes'
+    answer = client.get('/generated', headers={'Accept-Charset': 'nope, utf-8'})
+    assert answer.headers['Content-Type'] == 'text/html;charset=utf-8'
+
+
+def test_a_wrapper_of_the_handler_sees_text(client, handler):
+    class Root:
+        @handler
+        def index(self):
+            return 'x'
+
+    def wrap():
+        inner = cpadapter.request.handler
+
+        def wrapped(*args, **kwargs):
+            value = inner(*args, **kwargs)
+            if hasattr(value, '__await__'):
+
+                async def wait():
+                    return await value + 'ü'
+
+                return wait()
+            return value + 'ü'
+
+        cpadapter.request.handler = wrapped
+
+    client.mount(Root(), config={'/': {'hooks.before_handler': wrap}})
+    assert client.get('/').text == 'xü'
+
+
+def test_utf8_stream_encoder_passes_bytes_and_closes():
+    closed = []
+
+    def body():
+        try:
+            yield 'ä'
+            yield b'b'
+            yield 'c'
+        finally:
+            closed.append(1)
+
+    encoder = UTF8StreamEncoder(body())
+    assert next(encoder) == 'ä'.encode()
+    assert next(encoder) == b'b'
+    assert encoder.gi_frame is not None
+    encoder.close()
+    assert closed == [1]
+
+
+def test_prepare_iter_makes_chunks():
+    import io
+
+    assert prepare_iter('a') == ['a']
+    assert prepare_iter(b'') == prepare_iter(None) == prepare_iter('') == []
+    assert list(prepare_iter(io.BytesIO(b'ab'))) == [b'ab']
+    assert prepare_iter([1]) == [1]
