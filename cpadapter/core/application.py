@@ -44,6 +44,15 @@ BUILT_IN = len(CPWSGIApp.pipeline)
 ICON = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'favicon.ico')
 
 
+class _SharedToolboxes(dict[str, Any]):
+    """Toolboxes that each new application starts with; read, the tools of the default site are among them."""
+
+    def __missing__(self, name: str) -> Any:
+        if name != 'tools':
+            raise KeyError(name)
+        return default_site().tools
+
+
 class Application(DualCallable):
     """An object tree, with config, that answers `app(environ, start_response)` and `app(scope, receive, send)`.
 
@@ -57,7 +66,7 @@ class Application(DualCallable):
     root: Any = None
     config: Any = {}
     namespaces: NamespaceSet = NamespaceSet()
-    toolboxes: Any = {}
+    toolboxes: Any = _SharedToolboxes()
     log: Any = None
     wsgiapp: Any = None
     request_class: Any = Request
@@ -240,8 +249,8 @@ class Application(DualCallable):
     def _remember(self, path_info: str, func: Any, is_index: bool | None, plan: Plan) -> None:
         """Keep what the walk along a path found, if it can be checked by looking at a few attributes again.
 
-        That is so for a method on long-lived nodes. Names that need translation stay out, so that clients cannot
-        invent paths to be kept.
+        That is so for a method on long-lived nodes, all of them stored: what a property or `__getattr__` gives is
+        asked for once a request. Names that need translation stay out, so that clients cannot invent paths to be kept.
         """
         if (
             is_index is None
@@ -259,13 +268,14 @@ class Application(DualCallable):
         nodes = [node]
         steps = []
         for name in names[:-1]:
-            child = getattr(node, name, None)
+            child = stored(node, name)
             if child is None or type(child) is MethodType or getattr(node, name, None) is not child:
                 return
             steps.append((node, name, child))
             nodes.append(child)
             node = child
-        if getattr(getattr(node, names[-1], None), '__func__', None) is not func:
+        found = stored(node, names[-1])
+        if found is not func and getattr(found, '__func__', None) is not func:
             return
         confs: list[tuple[Any, Any, Any]] = []
         for bearer in [*nodes, func]:
@@ -431,7 +441,8 @@ class Application(DualCallable):
     def _fault_plan(self, confs: Any) -> Plan:
         """Give the plan for a request that failed before it had one: global config, '/' and what was walked."""
         confs = confs or ([(0, self.root_section)] if self.root_section else [])
-        attempts: tuple[Any, ...] = (confs, [], None)
+        # Where an entry is what failed, what lies above it still holds.
+        attempts: list[Any] = [*(confs[:size] for size in range(len(confs), -1, -1)), None]
         for attempt in attempts:
             config = {} if attempt is None else merge_confs(self.site.config, attempt, self.config)
             try:
@@ -530,6 +541,18 @@ def slash_of(is_index: bool | None, path: str) -> str:
     if is_index is None or is_index is (path[-1:] == '/'):
         return ''
     return 'missing' if is_index else 'extra'
+
+
+def stored(node: Any, name: str) -> Any:
+    """Give an attribute as the instance or a class of its own holds it; None if it is computed, or not there."""
+    own = getattr(node, '__dict__', None) or {}
+    if name in own:
+        return own[name]
+    for cls in type(node).__mro__:
+        if name in cls.__dict__:
+            value = cls.__dict__[name]
+            return value if isinstance(value, FunctionType) or not hasattr(type(value), '__get__') else None
+    return None
 
 
 class _Kept(tuple):  # type: ignore[type-arg]

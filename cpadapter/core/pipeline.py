@@ -314,9 +314,9 @@ class Exchange:
             self._set_up(plan)
         if plan.on_start_resource or self.hooks is not None:
             await self.run_point('on_start_resource')
-        if self.head.query:
+        if self.head.query or plan.overridden:
             self._take_query(plan)
-        if plan.before_request_body or self.head.method in plan.methods_with_bodies or self.hooks is not None:
+        if plan.before_request_body or self.head.method in plan.methods_with_bodies or self._request is not None:
             await self._take_body(plan)
         if plan.before_handler or self.hooks is not None:
             await self.run_point('before_handler')

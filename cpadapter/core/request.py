@@ -186,6 +186,11 @@ def _config(request: Request, exchange: Exchange) -> Any:
     return None if exchange.plan is None else dict(exchange.plan.config)
 
 
+def _process_request_body(request: Request, exchange: Exchange) -> bool:
+    # Until the body's turn comes, hooks may still change which methods have one.
+    return exchange.stage in (None, 'on_start_resource') or request.method in request.methods_with_bodies
+
+
 def _protocol(request: Request, exchange: Exchange) -> tuple[int, int]:
     # HTTP/2 and later offer all that (1, 1) does; what looks at request.protocol asks for that.
     version: tuple[int, int] = exchange.head.version
@@ -214,7 +219,7 @@ class Request:
     headers: Any = _Lazy(_headers, HeaderMap)
     cookie: Any = _Lazy(_cookie, _no_cookies)
     rfile: Any = _Lazy(lambda r, x: x.reader(), lambda: None)
-    process_request_body: bool = True
+    process_request_body: Any = _Lazy(_process_request_body, lambda: True)
     methods_with_bodies: Any = ('POST', 'PUT', 'PATCH')
     body: Any = _Lazy(_body, lambda: None)
     dispatch: Any = Dispatcher()

@@ -195,6 +195,9 @@ class Response:
         headers = self.headers
         if code < 200 or code in NO_BODY:
             headers.pop('Content-Length', None)
+            if code in (204, 304):
+                # SPEC: RFC 9110 15.3.5 and 15.4.5: there is no content whose type could be told.
+                headers.pop('Content-Type', None)
             if not is_async_body(self._body):
                 if not self.stream:
                     self._flush_body()

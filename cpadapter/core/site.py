@@ -63,7 +63,7 @@ class Site:
         engine.on_own = self._own
         namespaces = self.config.namespaces
         namespaces['server'] = _ServerNamespace(self)
-        namespaces['engine'] = self._set_engine
+        namespaces['engine'] = _EngineNamespace(self)
         namespaces['tree'] = self._graft
         namespaces['log'] = _Reporting(self, 'log', lambda: self.log)
         namespaces['checker'] = AttributeNamespace(lambda: self.checker)
@@ -126,33 +126,6 @@ class Site:
                 # Where warnings are errors the finding is still no reason not to start.
                 log_once(warning)
 
-    def _set_engine(self, k: str, v: Any) -> None:
-        """Handle `engine.X`: `<plugin>.on`, `<plugin>.<attribute>`, a signal's listener, or an attribute."""
-        engine = self.engine
-        if k in ('SIGHUP', 'SIGTERM'):
-            if v is None:
-                for listener in engine.listeners.get(k, ()):
-                    engine.unsubscribe(k, listener)
-                signals = getattr(engine, 'signal_handler', None)
-                if signals is not None:
-                    signals.ignore(k)
-            else:
-                engine.subscribe(k, v)
-            return
-        name, dot, attribute = k.partition('.')
-        if not dot:
-            if not hasattr(engine, k):
-                self.report_unknown(f'engine.{k}', v, [f'engine.{n}' for n in dir(engine) if n[:1] != '_'])
-            setattr(engine, k, v)
-            return
-        plugin = getattr(engine, name)
-        if attribute == 'on':
-            change = getattr(plugin, 'subscribe' if v else 'unsubscribe', None)
-            if callable(change):
-                change()
-        else:
-            setattr(plugin, attribute, v)
-
     def _graft(self, k: str, v: Any) -> None:
         """Handle `tree.X`: graft the callables of {script_name: callable}, or an object with a script_name."""
         mounts = v if isinstance(v, dict) else {v.script_name: v}
@@ -176,6 +149,37 @@ class _Reporting(AttributeNamespace):
                 f'{self.prefix}.{name}', value, [f'{self.prefix}.{n}' for n in dir(owner) if n[:1] != '_']
             )
         super().__call__(name, value)
+
+
+class _EngineNamespace(_Reporting):
+    """Handles `engine.X`: `<plugin>.on`, `<plugin>.<attribute>`, a signal's listener, or an attribute."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site, 'engine', lambda: site.engine)
+
+    def __call__(self, name: str, value: Any) -> None:
+        engine = self.site.engine
+        if name in ('SIGHUP', 'SIGTERM'):
+            if value is None:
+                for listener in list(engine.listeners.get(name, ())):
+                    engine.unsubscribe(name, listener)
+                signals = getattr(engine, 'signal_handler', None)
+                if signals is not None:
+                    signals.ignore(name)
+            else:
+                engine.subscribe(name, value)
+            return
+        which, dot, attribute = name.partition('.')
+        if not dot:
+            super().__call__(name, value)
+            return
+        plugin = getattr(engine, which)
+        if attribute == 'on':
+            change = getattr(plugin, 'subscribe' if value else 'unsubscribe', None)
+            if callable(change):
+                change()
+        else:
+            self.set(plugin, attribute, value)
 
 
 class _ServerNamespace(_Reporting):

@@ -113,7 +113,7 @@ class Tree(DualCallable):
             return app.open(head)
         outer = head.outer
         path = head.path
-        mount, is_whole = self._find(outer, path)
+        mount, is_whole = self._find(outer, path) if outer else (self.script_name(path), False)
         if mount is None:
             return Handover(head, None, '', path)
         if is_whole:
@@ -122,10 +122,9 @@ class Tree(DualCallable):
 
     def _find(self, outer: str, path: str) -> tuple[str | None, bool]:
         """Give (the mount for `path`, whether that names `outer` too: then the two are one prefix)."""
-        if outer:
-            mount = self.script_name(outer + path)
-            if mount is not None and (mount == outer or mount.startswith(outer + '/')):
-                return mount, True
+        mount = self.script_name(outer + path)
+        if mount is not None and (mount == outer or mount.startswith(outer + '/')):
+            return mount, True
         return self.script_name(path), False
 
     def _open_at(self, head: RequestHead, mount: str, outer: str, rest: str) -> Any:
@@ -149,6 +148,10 @@ class Tree(DualCallable):
 
 
 def is_bare(app: Application) -> bool:
-    """Say whether no WSGI middleware stands before an application."""
+    """Say whether nothing stands before an application: WSGI middleware, or a subclass's own `__call__`."""
     wsgiapp = app.wsgiapp
-    return type(wsgiapp) is CPWSGIApp and wsgiapp.is_bare
+    return (
+        type(wsgiapp) is CPWSGIApp
+        and wsgiapp.is_bare
+        and (type(app) is Application or type(app).__call__ is Application.__call__)
+    )

@@ -217,15 +217,9 @@ class CPWSGIApp:
         self.config: dict[str, dict[str, Any]] = {}
         self.head = None
 
-    @property
-    def head(self) -> Any:
-        """The outermost callable, made at the first request; None before."""
-        return self._head
-
-    @head.setter
-    def head(self, value: Any) -> None:
-        self._head = value
-        if value is None:
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name == 'head' and value is None:
             changed()  # a tree may have kept that nothing stands before the application
 
     def tail(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -308,7 +308,7 @@ class Dispatcher:
                                 confs = [*(confs or ()), (len(trail), conf)]
                             return sub, values[position + 1 :], False, confs
                 if sub is None:
-                    dispatch = getattr(bearer, dispatch_name, None)
+                    dispatch = getattr(bearer, dispatch_name, None) if dispatch_name else None
                     if (
                         dispatch is not None
                         and not popped_args

@@ -72,6 +72,10 @@ class Tool:
         self.__doc__ = getattr(callable, '__doc__', None)
         self._setargs()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        changed()
+
     @property
     def on(self) -> bool:
         raise AttributeError(_ON_ERROR)
@@ -280,8 +284,8 @@ class FilterTool(Tool):
     """A tool that changes what the page handler returned, such as encoding it.
 
     make_filter(**settings) gives `filter(value, exchange) -> value`, or None where the callable has to run as the
-    hook it is. Where nothing else wraps the page handler after it, the pipeline calls the filter on the handler's result, with no wrapper in between; elsewhere it
-    wraps `request.handler` at its priority.
+    hook it is. Where nothing else wraps the page handler after it, the pipeline calls the filter on the handler's
+    result, with no wrapper in between; elsewhere it wraps `request.handler` at its priority.
     prepare(exchange), if given, runs at the tool's hook point, before the page handler.
     """
 

@@ -39,6 +39,8 @@ class AsgiHead(RequestHead):
     _repeated: str | None = None
     on_loop = True
     defers = True
+    loop: asyncio.AbstractEventLoop | None = None
+    suspend: Any = None
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.native = scope
@@ -125,6 +127,16 @@ class AsgiHead(RequestHead):
         return b'accept-charset' in self._fields
 
     def items(self) -> Iterator[tuple[str, str]]:
+        for name, value in self.sent():
+            if name != 'Remote-Addr' and name != 'Remote-Host':
+                yield name, value
+        # COMPAT: what the server knows of the client stands among its headers; its own word for it does not count.
+        client = self.native.get('client')
+        if client and client[0]:
+            yield 'Remote-Addr', client[0]
+
+    def sent(self) -> Iterator[tuple[str, str]]:
+        """Give the headers that the client sent."""
         for name, value in self._fields.items():
             # A name with an underscore is never let stand beside one with a hyphen.
             if b'_' not in name:
@@ -136,6 +148,9 @@ class AsgiHead(RequestHead):
             length = self.get('content-length')
             good = length is not None and length.isascii() and length.isdigit() and len(length) < 20
             reader = self._reader = AsgiReader(self.receive, int(length) if good else None)  # type: ignore[arg-type]
+            if self.loop is not None:
+                reader.loop = self.loop
+                reader.suspend = self.suspend
         return reader
 
     @property
@@ -243,7 +258,7 @@ def make_environ(head: AsgiHead) -> dict[str, Any]:
         environ['REMOTE_ADDR'] = client[0]
         if client[1] is not None:
             environ['REMOTE_PORT'] = str(client[1])
-    for name, value in head.items():
+    for name, value in head.sent():
         key = name.upper().replace('-', '_')
         if key not in ('CONTENT_TYPE', 'CONTENT_LENGTH'):
             key = 'HTTP_' + key
@@ -269,7 +284,7 @@ class AsgiReader(LineReader):
         try:
             self.loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
-            self.loop = None  # made in a thread: the gateway has set it, or sets it
+            self.loop = None  # made in a thread: the head knows
         self._buffer = b''
         self._more = True
         self.disconnected = False
@@ -423,15 +438,11 @@ async def _run_in_pool(exchange: Any) -> None:
         await _drive_here(coroutine, wanted)
         return
     head = exchange.head
+    # Whoever reads the body in the thread waits for this loop to read it.
+    head.loop = asyncio.get_running_loop()
+    head.suspend = exchange.suspend
     if head.method not in _BODILESS:
-        reader = exchange.reader()
-        reader.loop = asyncio.get_running_loop()
-        reader.suspend = exchange.suspend
-        await reader.prefetch()
-    elif head.get('content-length') is not None or head.get('transfer-encoding') is not None:
-        reader = exchange.reader()
-        reader.loop = asyncio.get_running_loop()
-        reader.suspend = exchange.suspend
+        await exchange.reader().prefetch()
     context = copy_context()
     await drive_in_pool(exchange.site.handler_pool(), exchange.run(), context)
     # Not before: a cancelled request leaves its thread in there.

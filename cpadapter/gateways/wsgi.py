@@ -106,7 +106,7 @@ class WsgiHead(RequestHead):
             if key[:5] == 'HTTP_':
                 if key == 'HTTP_CGI_AUTHORIZATION':
                     yield 'Authorization', value
-                elif key not in ('HTTP_CONTENT_TYPE', 'HTTP_CONTENT_LENGTH'):
+                elif key not in _SERVERS_OWN:
                     yield key[5:].replace('_', '-'), value
             elif key in _PLAIN_HEADERS and value:
                 yield _PLAIN_HEADERS[key], value
@@ -124,9 +124,10 @@ class WsgiHead(RequestHead):
         reader = self._reader
         if reader is None:
             length = self.get('content-length')
+            good = length is not None and length.isascii() and length.isdigit() and len(length) < 20
             reader = self._reader = WsgiReader(
                 self.native.get('wsgi.input'),
-                int(length) if length is not None and length.isascii() and length.isdigit() and len(length) < 20 else None,
+                int(length) if good else None,  # type: ignore[arg-type]
                 self.get('transfer-encoding') is not None or bool(self.native.get('wsgi.input_terminated')),
             )
         return reader
@@ -213,13 +214,16 @@ def _title_of(key: str) -> str:
     if key == 'HTTP_CGI_AUTHORIZATION':
         name = 'Authorization'
     elif key[:5] == 'HTTP_':
-        name = '' if key in ('HTTP_CONTENT_TYPE', 'HTTP_CONTENT_LENGTH') else key[5:].replace('_', '-').title()
+        name = '' if key in _SERVERS_OWN else key[5:].replace('_', '-').title()
     else:
         name = _PLAIN_HEADERS.get(key, '')
     if len(_TITLES) < 1000:
         _TITLES[key] = name
     return name
 
+
+# Headers of the client's that bear the name of what the server tells: its word alone counts.
+_SERVERS_OWN = frozenset(('HTTP_CONTENT_TYPE', 'HTTP_CONTENT_LENGTH', 'HTTP_REMOTE_ADDR', 'HTTP_REMOTE_HOST'))
 
 _PLAIN_HEADERS = {
     'CONTENT_TYPE': 'Content-Type',

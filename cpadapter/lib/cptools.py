@@ -444,7 +444,7 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
     # COMPAT: an attribute of this name says that the conditions were looked at.
     if hasattr(response, 'ETag'):
         return
-    status = valid_status(response.status)[0]
+    status = 200 if response.status is None else valid_status(response.status)[0]
     etag = response.headers.get('ETag')
     if not etag and autotags and status == 200 and not response.stream and not _is_far(response.body):
         import hashlib
@@ -504,7 +504,7 @@ def validate_since() -> None:
     modified = response.headers.get('Last-Modified')
     if not modified:
         return
-    status = valid_status(response.status)[0]
+    status = 200 if response.status is None else valid_status(response.status)[0]
     request = exchange.request
     headers = request.headers
     since = headers.get('If-Unmodified-Since')

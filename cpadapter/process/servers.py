@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..context import exchange_var
 from ..core.engine import StartRefused
 from ..core.server import format_address
 
@@ -130,7 +131,16 @@ class ServerThread(Handle):
             raise self.error
 
     def stop(self) -> None:
-        """Ask serve() to return, and wait for that; from within its own thread, only ask."""
+        """Ask serve() to return, and wait for that; from within its own thread, or a request, only ask.
+
+        A page handler may end the program: its response is then sent before serve() returns, and `engine.block()`
+        waits for this thread.
+        """
+        exchange = exchange_var.get()
+        if exchange is not None and exchange.app is not None:
+            # In a thread of its own: some servers' ways to stop wait for the requests in flight.
+            threading.Thread(target=super().stop, name='HTTPServer stopper').start()
+            return
         super().stop()
         if threading.current_thread() is not self._thread:
             # Slack, since servers look for the request to stop at intervals of their own.

@@ -233,7 +233,7 @@ class TestPopargs:
 
 
 class TestArguments:
-    """What does not fit a page handler's signature is the client's fault: 404 for the path and query, 400 for a body."""
+    """What does not fit a page handler's signature is the client's fault: 404 for path and query, 400 for a body."""
 
     @pytest.fixture
     def root(self, handler):

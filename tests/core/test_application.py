@@ -62,7 +62,11 @@ class TestMerging:
             ('/leaf/', {'/leaf': {'b': '/leaf'}}, "a='Root class'|b='/leaf'|c='Leaf class'|d=None"),
             ('/leaf/method', {'/leaf': {'c': '/leaf'}}, "a='Root class'|b='Leaf class'|c='method'|d=None"),
             ('/leaf/method', {'/leaf/method': {'c': 'x'}}, "a='Root class'|b='Leaf class'|c='x'|d=None"),
-            ('/leaf/method/x', {'/leaf/method/x': {'d': 'vpath'}}, "a='Root class'|b='Leaf class'|c='method'|d='vpath'"),
+            (
+                '/leaf/method/x',
+                {'/leaf/method/x': {'d': 'vpath'}},
+                "a='Root class'|b='Leaf class'|c='method'|d='vpath'",
+            ),
             ('/leaf/method/y', {'/leaf/method/x': {'d': 'vpath'}}, "a='Root class'|b='Leaf class'|c='method'|d=None"),
             ('/leaf/hidden', {}, "a='Root class'|b='Leaf class'|c='Leaf class'|d='hidden'"),
             ('/leaf/', {'/leaf/': {'b': 'never'}}, "a='Root class'|b='Leaf class'|c='Leaf class'|d=None"),
@@ -105,7 +109,7 @@ class TestMerging:
             def index(self):
                 return 'x'
 
-        page = lambda **kwargs: cpadapter.request.config['who']  # noqa: E731
+        page = lambda **kwargs: cpadapter.request.config['who']
         client.mount(Root(), config={'/': {'error_page.404': page, 'who': 'root'}, '/sub': {'who': 'sub'}})
         assert client.get('/nope').text.strip() == 'root'
         assert client.get('/sub/nope').text.strip() == 'sub'
@@ -209,6 +213,15 @@ class TestChanges:
         app.root = Other()
         assert client.get('/').text == 'other'
 
+    def test_a_tool_given_another_callable(self, client, app):
+        tool = client.site.tools.mine = cpadapter.Tool(
+            'before_finalize', lambda: cpadapter.response.headers.update({'X-Tool': '1'})
+        )
+        client.site.config['tools.mine.on'] = True
+        assert self.headers(client)['tool'] == '1'
+        tool.callable = lambda: cpadapter.response.headers.update({'X-Tool': '2'})
+        assert self.headers(client)['tool'] == '2'
+
     def test_a_hook_put_on_the_request_class(self, client, app):
         class Own(cpadapter.Request):
             pass
@@ -218,6 +231,30 @@ class TestChanges:
         client.get('/')
         Own.hooks.attach('before_finalize', lambda: cpadapter.response.headers.update({'X-Hook': '1'}))
         assert self.headers(client)['hook'] == '1'
+
+    def test_a_property_on_the_way_is_asked_once_a_request(self, client, handler):
+        asked = []
+
+        class Node:
+            @handler
+            def index(self):
+                return f'node {len(asked)}'
+
+        class Root:
+            @property
+            def made(self):
+                asked.append('property')
+                return Node()
+
+            def __getattr__(self, name):
+                if name == 'dynamic':
+                    asked.append('getattr')
+                    return Node()
+                raise AttributeError(name)
+
+        client.mount(Root())
+        for path, count in (('/made/', 1), ('/made/', 2), ('/dynamic/', 3), ('/dynamic/', 4)):
+            assert client.get(path).text == f'node {count}'
 
     def test_many_nodes_made_on_the_way_do_not_fill_memory(self, client, handler):
         class Node:
@@ -288,6 +325,16 @@ class TestUnknownKeys:
         assert key in text
         assert f"Did you mean '{near}" in text or near in text
 
+    def test_what_lies_above_a_setting_that_cannot_be_applied_still_holds(self, client, handler):
+        class Root:
+            @handler
+            def bad(self):
+                return 'x'
+
+        config = {'/': {'error_page.default': lambda **kwargs: 'own page'}, '/bad': {'tools.nosuch.on': True}}
+        client.mount(Root(), config=config)
+        assert (client.get('/bad').status, client.get('/bad').text.strip()) == (500, 'own page')
+
     def test_plain_data_and_custom_namespaces_are_not_reported(self, client, handler):
         class Root:
             @handler
@@ -311,6 +358,11 @@ class TestInstances:
         assert (app.root, app.script_name, app.config) == (root, '/app', {'/': {'a': 1}})
         assert app.relative_urls is False
         assert repr(app) == f"cpadapter.core.application.Application({root!r}, '/app')"
+
+    def test_the_class_tells_the_default_tools(self):
+        assert Application.toolboxes['tools'] is cpadapter.tools
+        with pytest.raises(KeyError):
+            Application.toolboxes['nosuch']
 
     def test_toolboxes_are_its_own(self, client):
         first = Application(None, site=client.site)
@@ -338,6 +390,21 @@ class TestInstances:
 
         client.mount(Own(Root(), '/own', site=client.site))
         assert client.get('/own/').text == 'own'
+
+    @pytest.mark.parametrize('script_name', ['', '/own'])
+    def test_a_subclass_may_have_a_call_of_its_own(self, client, handler, script_name):
+        class Own(Application):
+            def __call__(self, environ, start_response):
+                environ['own'] = 'seen'
+                return super().__call__(environ, start_response)
+
+        class Root:
+            @handler
+            def index(self):
+                return cpadapter.request.wsgi_environ['own']
+
+        client.mount(Own(Root(), script_name, site=client.site))
+        assert client.get(script_name + '/').text == 'seen'
 
     def test_uri_encoding_is_looked_up_by_path(self, wsgi):
         class Root:

@@ -48,7 +48,9 @@ def root(handler):
         def target(self, **kwargs):
             request = cpadapter.request
             prev = request.prev
-            return f'{request.method} {request.path_info} {kwargs} prev={prev and prev.path_info} {prev and prev.closed}'
+            return (
+                f'{request.method} {request.path_info} {kwargs} prev={prev and prev.path_info} {prev and prev.closed}'
+            )
 
         @handler
         def not_found(self):
@@ -88,7 +90,7 @@ class TestOrder:
         client.mount(root, config={'/': hooks_noting(seen)})
         assert client.get('/internal').status == 200
         first, second = seen[: seen.index('on_end_request') + 1], seen[seen.index('on_end_request') + 1 :]
-        assert first == HOOKPOINTS[:3] + ['on_end_resource', 'on_end_request']
+        assert first == [*HOOKPOINTS[:3], 'on_end_resource', 'on_end_request']
         assert second == HOOKPOINTS[:6]
 
     def test_engine_listeners_hear_of_each_request(self, client, root):
@@ -254,7 +256,10 @@ class TestErrorPages:
 
     @pytest.mark.parametrize('result', [b'bytes', 'text ä', iter])
     def test_a_callable_may_give_bytes_text_or_an_iterator(self, client, root, result):
-        client.mount(root, config={'/': {'error_page.402': lambda **kwargs: iter(['gen', 'erated']) if result is iter else result}})
+        client.mount(
+            root,
+            config={'/': {'error_page.402': lambda **kwargs: iter(['gen', 'erated']) if result is iter else result}},
+        )
         answer = client.get('/http')
         assert answer.status == 402
         assert answer.body in (b'bytes', 'text ä'.encode(), b'generated')
@@ -545,7 +550,7 @@ class TestContext:
             async def coroutine(self):
                 return self.plain()
 
-        end = lambda: seen.append(variable.get())  # noqa: E731
+        end = lambda: seen.append(variable.get())
         client.mount(Root(), config={'/': {'hooks.before_handler': note, 'hooks.on_end_request': end}})
         for path in ('/plain', '/coroutine', '/plain'):
             seen.clear()

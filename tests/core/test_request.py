@@ -126,6 +126,20 @@ class TestAttributes:
         environ = {'HTTP_CGI_AUTHORIZATION': 'Basic x', 'CONTENT_TYPE': '', 'CONTENT_LENGTH': ''}
         assert wsgi.get('/', environ=environ).text == '127.0.0.9|Basic x|False'
 
+    def test_the_address_among_the_headers_is_the_servers_word(self, client, wsgi):
+        class Root:
+            @expose
+            def index(self):
+                headers = cpadapter.request.headers
+                return f'{headers["Remote-Addr"]} {headers.get("Remote-Host")}'
+
+        client.mount(Root())
+        assert client.get('/').text == '127.0.0.9 None'
+        sent = {'Remote-Addr': '6.6.6.6', 'Remote-Host': 'forged'}
+        assert client.get('/', headers=sent).text == '127.0.0.9 None'
+        wsgi.mount(Root())
+        assert wsgi.get('/', headers=sent, environ={'REMOTE_HOST': 'known'}).text == '127.0.0.9 known'
+
     def test_missing_environ_keys_have_defaults(self, wsgi):
         class Root:
             @expose
@@ -368,11 +382,11 @@ class TestBodies:
 
     def test_chunked_bodies_need_no_length(self, see):
         form = {'Content-Type': 'application/x-www-form-urlencoded'}
-        look = lambda r: dict(r.params)  # noqa: E731
+        look = lambda r: dict(r.params)
         assert see(look, '/', 'POST', body=b'a=1&b=2', headers=form, chunked=True) == {'a': '1', 'b': '2'}
 
     def test_http_2_needs_no_length(self, see):
-        look = lambda r: dict(r.params)  # noqa: E731
+        look = lambda r: dict(r.params)
         assert see(look, '/', 'POST', version='2') == {}
 
     def test_the_body_may_be_read_by_the_handler(self, see):
@@ -472,6 +486,7 @@ class TestSubclasses:
         app.request_class = Own
         assert client.get('/LEAF?a=1').text == "{'a': '1', 'own': '1'}"
         assert sorted(calls) == ['close', 'get_resource', 'process_headers', 'process_query_string']
+        assert client.get('/LEAF').text == "{'own': '1'}"
         calls.clear()
         assert client.get('/leaf?fail=1').status == 500
         assert 'handle_error' in calls

@@ -124,3 +124,22 @@ def test_a_failing_start_is_tried_again_by_the_next_request(client):
         pass  # either way is clear: an error page, or an error the server reports
     assert first is None or first.status >= 500
     assert client.get('/').status == 200
+
+
+def test_reset_puts_back_what_config_has_set_on_server_log_engine_and_plugins():
+    site = Site('reset')
+    before = (site.server.socket_port, site.log.access_log_format, site.engine.autoreload.frequency)
+    site.config.update(
+        {
+            'server.socket_port': 1,
+            'log.access_log_format': '{h}',
+            'engine.autoreload.frequency': 7,
+            'engine.hosted': False,
+            'server.other.socket_port': 2,
+        }
+    )
+    assert (site.engine.autoreload.frequency, site.engine.hosted) == (7, False)
+    site.config.reset()
+    assert (site.server.socket_port, site.log.access_log_format, site.engine.autoreload.frequency) == before
+    assert site.engine.hosted is True
+    assert site.servers['other'].socket_port == site.server.socket_port

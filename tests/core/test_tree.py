@@ -100,6 +100,8 @@ class TestMount:
 
         client.mount(Asks(), '/asks')
         assert client.get('/asks/').text == "'/asks'"
+        assert client.get('/asks/', prefix='/outer').text == "'/asks'"
+        assert client.get('/', prefix='/asks').text == "'/asks'"
 
     def test_non_ascii_mounts_match(self, client):
         client.mount(Named('ü'), '/über')
@@ -292,6 +294,20 @@ class TestMiddleware:
         seen.clear()
         client.get('/')
         assert len(seen) == 1
+
+    def test_it_may_be_added_by_hand_after_the_first_request(self, client, handler):
+        seen = []
+
+        class Root:
+            @handler
+            def index(self):
+                return 'ok'
+
+        app = client.mount(Root())
+        assert 'X-One' not in client.get('/').headers
+        app.wsgiapp.pipeline.append(('one', self.marking('One', seen)))
+        app.wsgiapp.head = None
+        assert client.get('/').headers['X-One'] == 'yes'
 
     def test_bodies_reach_the_application_through_it(self, client, handler):
         class Root:

@@ -354,8 +354,11 @@ class TestCpDispatch:
 
         class Raises:
             def _cp_dispatch(self, vpath):
-                raise {'404': cpadapter.NotFound, '402': lambda: cpadapter.HTTPError(402, 'pay'),
-                       'go': lambda: cpadapter.HTTPRedirect('/gone')}.get(vpath[0], RuntimeError)()
+                raise {
+                    '404': cpadapter.NotFound,
+                    '402': lambda: cpadapter.HTTPError(402, 'pay'),
+                    'go': lambda: cpadapter.HTTPRedirect('/gone'),
+                }.get(vpath[0], RuntimeError)()
 
         class Params:
             def _cp_dispatch(self, vpath):
@@ -620,7 +623,7 @@ class TestChoiceOfDispatcher:
         assert client.get('/a-b').status == 404
 
     def test_a_translate_table_must_be_a_dict(self):
-        with pytest.raises(ValueError, match='The translate argument must be a dict.'):
+        with pytest.raises(ValueError, match=r'The translate argument must be a dict\.'):
             dispatch.Dispatcher(translate=[])
 
 
@@ -647,9 +650,7 @@ class TestVirtualHost:
             def single(self, *args):
                 return show('single', *args)
 
-        vhost = dispatch.VirtualHost(
-            **{'www.My.org': '/mydom', 'other.org:81': 'mydom/', 'single.org': '/single'}
-        )
+        vhost = dispatch.VirtualHost(**{'www.My.org': '/mydom', 'other.org:81': 'mydom/', 'single.org': '/single'})
         return client.mount(Root(), config={'/': {'request.dispatch': vhost}})
 
     @pytest.mark.parametrize(

@@ -148,7 +148,13 @@ class TestIsAsyncCallable:
             def plain(self):
                 pass
 
-        for call in (coroutine, functools.partial(coroutine), Callable(), Callable().method, functools.partial(Callable())):
+        for call in (
+            coroutine,
+            functools.partial(coroutine),
+            Callable(),
+            Callable().method,
+            functools.partial(Callable()),
+        ):
             assert is_async_callable(call), call
         for call in (print, len, Callable, Callable().plain, lambda: 1, functools.partial(print), object, 5, None):
             assert not is_async_callable(call), call

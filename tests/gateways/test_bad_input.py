@@ -61,7 +61,8 @@ class TestHosts:
         assert '<script>' not in answer.text
 
     @pytest.mark.parametrize(
-        'host', ['h', 'H.Example.org', 'h:80', 'h:', '127.0.0.1', '[::1]:81', 'under_score', 'xn--bcher-kva.ch', 'h.', '']
+        'host',
+        ['h', 'H.Example.org', 'h:80', 'h:', '127.0.0.1', '[::1]:81', 'under_score', 'xn--bcher-kva.ch', 'h.', ''],
     )
     def test_a_good_host_is_served(self, client, app, host):
         assert client.get('/', host=host).status == 200

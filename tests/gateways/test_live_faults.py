@@ -1,4 +1,4 @@
-"""What goes wrong between a client, a server and page handlers, on real servers: seen by the client, the log, the hooks.
+"""What goes wrong between a client, a server and page handlers, on real servers: what client, log and hooks see of it.
 
 After each fault the server must still answer, have logged what was nobody's fault of the client's, and keep nothing.
 """
@@ -12,7 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from live import Live, command, free_port, read_all, reset
+from live import Live, command, free_port, reset
 
 pytestmark = pytest.mark.live
 
@@ -263,7 +263,6 @@ application = cpadapter.tree.mount(Root(), '/', {'/': {'hooks.on_end_request': e
 '''
 
 SERVERS = ('uvicorn', 'gunicorn-gthread', 'gunicorn-asgi')
-ASGI = ('uvicorn', 'gunicorn-asgi')
 # Seconds within which what a client has left is ended.
 SOON = 5
 
@@ -545,7 +544,7 @@ def test_an_error_page_that_fails_is_replaced_by_the_plain_one(server, status):
 
 # ---------------------------------------------------------------------- starting late, and in forks
 
-LATE = '''
+LATE = """
 import os
 import threading
 import time
@@ -577,7 +576,7 @@ class Root:
 
 
 application = cpadapter.tree.mount(Root())
-'''
+"""
 
 
 @pytest.mark.parametrize(

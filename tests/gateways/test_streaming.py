@@ -276,7 +276,7 @@ def test_a_file_is_streamed_and_closed(client, handler, tmp_path):
         @handler
         def index(self):
             cpadapter.response.headers['Content-Type'] = 'image/png'
-            opened.append(open(path, 'rb'))
+            opened.append(open(path, 'rb'))  # noqa: SIM115
             return opened[-1]
 
     for stream in (True, False):

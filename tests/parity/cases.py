@@ -685,6 +685,7 @@ case(
     environ={'CONTENT_TYPE': 'a/b', 'CONTENT_LENGTH': '0', 'REMOTE_HOST': 'r', 'HTTP_CGI_AUTHORIZATION': 'Basic x'},
     variant='wire',
 )
+case('A5.4-headers-sent-in-the-servers-name', '/headers', headers={'Remote-Addr': '6.6.6.6'}, variant='wire')
 case('A5.4-header-latin-1', '/header', 'name=X-Text', headers={'X-Text': 'gr\xfcn'}, variant='wire')
 case('A5.4-header-rfc-2047', '/header', 'name=X-Text', headers={'X-Text': '=?utf-8?q?gr=C3=BCn?='}, variant='wire')
 case('A8-header-out', '/header_out', 'value=text', variant='wire')

@@ -144,6 +144,11 @@ differs('wrapped-handlers', 'A3.3-supplied-none?zz=1', 404)
 for protocol in ('HTTP/2', 'HTTP/3'):
     differs('protocol-versions', f'A3.5-protocol-{protocol}', 200, '(1, 1)')
 differs('protocol-versions', 'A3.5-protocol-missing', 200)
+differs(
+    'server-told-headers', 'A5.4-headers-sent-in-the-servers-name', 200, "[('Host', 'h'), ('Remote-Addr', '192.0.2.7')]"
+)
+differs('no-content-type', 'A8-status-204', 204, **{'Content-Type': None})
+differs('no-content-type', 'A8-status-304', 304, **{'Content-Type': None})
 differs('absent-environ-keys', 'A5.4-attributes-no-multithread', 200)
 differs('absent-environ-keys', 'A5.4-attributes-no-multiprocess', 200)
 differs('bad-cookies', 'A11-cookie-nameless', 200, "[('a', '2')]")
@@ -319,3 +324,4 @@ ELSEWHERE: dict[str, str] = {
         'special-files': 'test_static.py::test_fifos_and_devices_are_refused_without_waiting',
     }.items()
 }
+ELSEWHERE['late-hook-errors'] = 'tests/core/test_pipeline.py::test_a_hook_may_answer_with_an_error_or_redirect'

@@ -328,3 +328,20 @@ def test_quickstart_publishes_stop_on_sigterm_with_a_server_that_alone_would_not
         assert heard(live, 'start') == heard(live, 'stop') == [live.pid]
     finally:
         live.kill()
+
+
+OWN_HANDLER = 'import signal, sys; signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())\n'
+
+
+@pytest.mark.parametrize('name', ['wsgiref', 'werkzeug'])
+def test_a_program_that_turns_sigterm_into_an_ordinary_end_publishes_stop(name, tmp_path):
+    pytest.importorskip(name)
+    port = free_port()
+    interpreter, option, code = command(name, 'hello:application', port)
+    live = Live([interpreter, option, OWN_HANDLER + code], port, EXAMPLES, tmp_path / 'output')
+    try:
+        assert live.ready().get('/hooks').status == 200
+        assert live.end(signal.SIGTERM) == 0
+        assert heard(live, 'start') == heard(live, 'stop') == [live.pid]
+    finally:
+        live.kill()
