@@ -22,7 +22,7 @@ from ..gateways.callable import DualCallable
 from ..gateways.handover import Handover
 from ..gateways.wsgi import run_wsgi, serve_wsgi
 from ..protocol.messages import CrossFirst, decode_path
-from .config import AppConfig, unknown_key_message
+from .config import AppConfig, nearest, unknown_key_message
 from .log import LogManager
 from .pipeline import Exchange
 from .plan import Plan, compile_plan, handler_key, merge_confs
@@ -500,13 +500,21 @@ class Application(DualCallable):
         self.log.error(unknown_key_message(key, value, section, known), 'CONFIG', severity=logging.WARNING)
 
     def report_unknown_namespaces(self, groups: Mapping[str, Any], known: set[str]) -> None:
-        """Report the namespaces that nobody handles, of keys that stand in this application's paths."""
-        names = {*known, 'hooks', 'request', 'response', 'error_page', 'wsgi', *self.namespaces, *self.site.config.namespaces}
+        """Report the namespaces that nobody handles: of keys in this application's paths, and of those that look misspelt.
+
+        Elsewhere, in global config and `_cp_config`, applications keep keys of their own.
+        """
+        names = {*known, 'hooks', 'request', 'response', 'error_page', 'wsgi', *self.namespaces}
+        names.update(self.site.config.namespaces)
         for namespace, entries in groups.items():
-            if namespace not in names:
-                for _, value, key in entries:
-                    if any(key in entry for path, entry in self.config.items() if path[:1] == '/'):
-                        self.report_unknown(key, value, sorted(names))
+            if namespace in names:
+                continue
+            for _, value, key in entries:
+                if key in self._reported:
+                    continue
+                in_path = any(key in entry for path, entry in self.config.items() if path[:1] == '/')
+                if in_path or nearest(namespace, names) is not None:
+                    self.report_unknown(key, value, sorted(names))
 
     # -- serving by hand
 

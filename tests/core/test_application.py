@@ -429,3 +429,16 @@ class TestInstances:
         app.release_serving()
         assert cpadapter.request.app is None
         assert seen == ['acquire_thread', 'before_request', 'after_request']
+
+
+def test_a_misspelt_namespace_of_a_page_handler_is_reported_and_an_own_one_is_not(wsgi):
+    class Root:
+        @cpadapter.expose
+        @cpadapter.config(**{'tolls.gzip.on': True, 'warehouse.shelf': 3})
+        def index(self):
+            return 'page'
+
+    wsgi.mount(Root())
+    assert wsgi.get('/').status == 200
+    assert any("'tolls.gzip.on'" in line and "'tools'" in line for line in wsgi.errors)
+    assert not any('warehouse' in line for line in wsgi.errors)
