@@ -496,11 +496,13 @@ class Application(DualCallable):
         if key in self._reported:
             return
         self._reported.add(key)
-        section = next((path for path, entries in self.config.items() if isinstance(entries, Mapping) and key in entries), None)
+        section = next(
+            (path for path, entries in self.config.items() if isinstance(entries, Mapping) and key in entries), None
+        )
         self.log.error(unknown_key_message(key, value, section, known), 'CONFIG', severity=logging.WARNING)
 
     def report_unknown_namespaces(self, groups: Mapping[str, Any], known: set[str]) -> None:
-        """Report the namespaces that nobody handles: of keys in this application's paths, and of those that look misspelt.
+        """Report namespaces that nobody handles: of keys in this application's paths, and any that look misspelt.
 
         Elsewhere, in global config and `_cp_config`, applications keep keys of their own.
         """

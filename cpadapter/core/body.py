@@ -940,9 +940,7 @@ async def _urlencoded(entity: Entity, run: _Run) -> None:
             _add_param(entity.params, key, item)
 
 
-def parse_form(
-    data: bytes, charsets: list[str], max_fields: int, separators: str = '&'
-) -> tuple[dict[str, Any], str]:
+def parse_form(data: bytes, charsets: list[str], max_fields: int, separators: str = '&') -> tuple[dict[str, Any], str]:
     """Read an urlencoded body into (fields, charset); HTTPError 400 if no charset fits, 413 for too many fields."""
     try:
         return parse_urlencoded(data, charsets, max_fields, separators)

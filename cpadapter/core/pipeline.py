@@ -777,7 +777,6 @@ class Exchange:
         except Exception as exc:
             log_once(exc)
 
-
     # -- for gateways
 
     suspend = Suspend
@@ -813,4 +812,3 @@ class OutsideExchange(Exchange):
     def __init__(self, site: Site) -> None:
         super().__init__(None, None)
         self.site = site
-

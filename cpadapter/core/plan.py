@@ -244,9 +244,7 @@ class Plan:
         return '\n'.join(lines)
 
 
-def compile_plan(
-    app: Application, handler: Any, merged: dict[str, Any], slash: str = '', keep: Any = ()
-) -> Plan:
+def compile_plan(app: Application, handler: Any, merged: dict[str, Any], slash: str = '', keep: Any = ()) -> Plan:
     """Compile the plan for `handler` under the flat config `merged`.
 
     keep: objects whose identity the plan's cache key is made of; held so that the key stays theirs.
@@ -325,9 +323,7 @@ def compile_plan(
 
     plan.content_type = 'text/html'
     setting = request_attrs.get
-    plan.methods_with_bodies = frozenset(
-        setting('methods_with_bodies', _default(request_class, 'methods_with_bodies'))
-    )
+    plan.methods_with_bodies = frozenset(setting('methods_with_bodies', _default(request_class, 'methods_with_bodies')))
     plan.process_request_body = setting('process_request_body', _default(request_class, 'process_request_body'))
     plan.query_encoding = setting('query_string_encoding', _default(request_class, 'query_string_encoding'))
     plan.query_separators = setting('query_string_separators', _default(request_class, 'query_string_separators'))
@@ -335,9 +331,7 @@ def compile_plan(
     plan.non_blocking = bool(setting('non_blocking', False))
     plan.handler_is_async = is_async_callable(handler)
     # The colour is that of the page handler, or of any hook that runs with it.
-    plan.is_async = plan.handler_is_async or any(
-        hook.is_async for point in HOOKPOINTS for hook in getattr(plan, point)
-    )
+    plan.is_async = plan.handler_is_async or any(hook.is_async for point in HOOKPOINTS for hook in getattr(plan, point))
     plan.closes = bool(plan.on_end_request) or request_class.close is not Request.close
     plan.simple = not (plan.setups or plan.overridden or plan.response_attrs or plan.response_headers) and (
         request_class.__init__ is Request.__init__
@@ -421,7 +415,7 @@ def _add_tools(
             near = nearest(name, box.names())
             hint = f' Did you mean {namespace + "." + near!r}?' if near else ''
             raise AttributeError(
-                f"{type(box).__name__!r} object has no attribute {name!r}: {keys[name, 'on']!r} is on.{hint}"
+                f'{type(box).__name__!r} object has no attribute {name!r}: {keys[name, "on"]!r} is on.{hint}'
             )
         if not compiles(tool):
             setups.append(ToolSetup(box, name))

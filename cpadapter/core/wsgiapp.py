@@ -151,7 +151,7 @@ class AppResponse:
     """The response of an application below its middleware; `wsgi.response_class` may name a subclass."""
 
     # Environ keys that are headers without an HTTP_ in front, and one under another name.
-    headerNames: Any = {  # noqa: N815
+    headerNames: Any = {
         'HTTP_CGI_AUTHORIZATION': 'Authorization',
         'CONTENT_LENGTH': 'Content-Length',
         'CONTENT_TYPE': 'Content-Type',

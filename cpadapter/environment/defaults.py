@@ -74,6 +74,7 @@ class Package(ModuleType):
             return site.servers
         raise AttributeError(f'module {self.__name__!r} has no attribute {name!r}')
 
+
 site = Site.default()
 engine = site.engine
 server = site.server

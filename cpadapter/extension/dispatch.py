@@ -302,7 +302,7 @@ class Dispatcher:
                         if marks == EXPOSED:
                             # PERF: a function with no other attribute has neither config nor anything below it.
                             return sub, values[position + 1 :], False, confs
-                        if LEAF >= marks.keys() and marks.get('exposed'):
+                        if marks.keys() <= LEAF and marks.get('exposed'):
                             conf = marks.get('_cp_config')
                             if conf:
                                 confs = [*(confs or ()), (len(trail), conf)]

@@ -17,7 +17,16 @@ from ..context import exchange_var
 from ..errors import ClientDisconnected, HTTPError
 from ..protocol.headers import Host
 from ..protocol.iterators import LineReader, as_bytes, count_body
-from ..protocol.messages import CrossFirst, RequestHead, collapse, decode_path, host_fault, parse_version, segments_of, split_outer
+from ..protocol.messages import (
+    CrossFirst,
+    RequestHead,
+    collapse,
+    decode_path,
+    host_fault,
+    parse_version,
+    segments_of,
+    split_outer,
+)
 from .bridge import END_OF_CHUNKS, drive_in_pool, next_chunk, pool_for
 
 if TYPE_CHECKING:
@@ -587,5 +596,3 @@ async def _serve_lifespan(opener: Any, scope: Scope, receive: Receive, send: Sen
                 return
             await send({'type': 'lifespan.shutdown.complete'})
             return
-
-

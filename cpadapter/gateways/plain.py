@@ -16,7 +16,14 @@ class PlainHead(RequestHead):
     """The head of a request given as values: path is decoded text with the script name."""
 
     def __init__(
-        self, request: Any, method: str, path: str, query: str, protocol: str, headers: list[tuple[str, str]], rfile: Any
+        self,
+        request: Any,
+        method: str,
+        path: str,
+        query: str,
+        protocol: str,
+        headers: list[tuple[str, str]],
+        rfile: Any,
     ) -> None:
         self.native = {}
         self._request = request

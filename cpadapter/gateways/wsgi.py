@@ -430,5 +430,3 @@ class _ClosingBody:
     def close(self) -> None:
         exchange = self._exchange
         self._context.run(_drive, exchange, exchange.finish())
-
-

@@ -7,8 +7,8 @@ from types import GeneratorType
 from typing import Any
 
 __all__ = [
-    'LineReader',
     'CountedBody',
+    'LineReader',
     'as_bytes',
     'count_body',
     'file_generator',
