@@ -127,3 +127,24 @@ def test_every_setting_of_the_server_is_in_the_manual():
     settings = {name for name in settings if not callable(getattr(cpadapter.core.server.Server, name))}
     told = {'bound_addr', 'description', 'running', 'scheme', 'using_apache', 'using_wsgi'}
     assert settings - shown - told == set()
+
+
+def test_the_table_of_tools_tells_each_tool_with_its_point_priority_and_settings():
+    import inspect
+
+    import cpadapter
+
+    text = (ROOT / 'docs' / 'config.md').read_text(encoding='utf-8')
+    rows = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip('|').split('|')]
+        if len(cells) == 5 and cells[0].strip('` ') in cpadapter.tools.names():
+            rows[cells[0].strip('` ')] = cells
+    assert sorted(rows) == sorted(cpadapter.tools.names())
+    for name, (_, on, point, settings, _) in rows.items():
+        tool = getattr(cpadapter.tools, name)
+        assert (on == 'yes') == bool(cpadapter.config.get(f'tools.{name}.on')), name
+        assert point == (f'{tool._point}, {tool._priority}' if tool._point else 'instead of the error page'), name
+        for parameter in inspect.signature(tool.callable).parameters.values():
+            if parameter.name not in ('debug', 'failmsg', 'args', 'kwargs'):
+                assert f'`{parameter.name}' in settings, (name, parameter.name)
