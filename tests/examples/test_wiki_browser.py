@@ -172,12 +172,19 @@ class Reader:
 
     def leave(self, act: Callable[[], object]) -> None:
         """Do something that leads to another document, and wait until that is there."""
-        from selenium.webdriver.support.expected_conditions import staleness_of
+        from selenium.common.exceptions import WebDriverException
 
-        page = self.one('html')
+        # A mark on the window that is left: asking for an element of it fails in many ways while it goes.
+        self.driver.execute_script('window.left = true')
         act()
-        self.until(lambda: staleness_of(page)(self.driver))
-        self.until(lambda: self.driver.execute_script('return document.readyState') == 'complete')
+
+        def arrived() -> object:
+            try:
+                return self.driver.execute_script('return !window.left && document.readyState === "complete"')
+            except WebDriverException:
+                return False  # between two documents
+
+        self.until(arrived)
 
     def until(self, condition: Callable[[], object]) -> None:
         from selenium.webdriver.support.wait import WebDriverWait
