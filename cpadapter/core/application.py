@@ -17,6 +17,7 @@ from ..changes import changed, changes
 from ..context import current, default_site, exchange_var
 from ..errors import HTTPError, NotFound
 from ..extension.dispatch import Dispatcher, is_plain
+from ..extension.hooks import is_async_callable
 from ..extension.namespaces import NamespaceSet, WatchedDict
 from ..gateways.callable import DualCallable
 from ..gateways.handover import Handover
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ['Application']
 
+# Plans are few, one for each set of config that page handlers share; handlers and paths may be many.
 MAX_PLANS = 4096
+MAX_HANDLERS = 65536
 # Entries of a WSGI pipeline that nothing was added to.
 BUILT_IN = len(CPWSGIApp.pipeline)
 
@@ -254,7 +257,7 @@ class Application(DualCallable):
         """
         if (
             is_index is None
-            or len(self._routes) >= MAX_PLANS
+            or len(self._routes) >= MAX_HANDLERS
             or type(func) is not FunctionType
             or type(self._dispatcher) is not Dispatcher
         ):
@@ -343,13 +346,30 @@ class Application(DualCallable):
             handler = exchange.handler = self._icon()
             exchange.args = ()
         slash = slash_of(exchange.is_index, path_info)
-        key = (handler_key(handler), slash, *[id(conf) for _, conf in confs])
+        is_async = self._is_async(handler)
+        key: tuple[Any, ...] = (is_async, slash, *[id(conf) for _, conf in confs])
+        for depth, conf in confs:
+            if 'tools.staticdir.dir' in conf:
+                # Where the dict was met says which section it makes.
+                key += (*path_info.split('/')[: depth + 1],)
         plan = self._plans.get(key)
-        if plan is None or not plan.keep[1].is_fresh():
+        if plan is None or not plan.keep.is_fresh():
             merged = merge_confs(self.site.config, confs, self.config, path_info)
-            plan = compile_plan(self, handler, merged, slash, _Kept(confs))
+            plan = compile_plan(self, is_async, merged, slash, _Kept(confs))
             self._keep(key, plan)
         return plan
+
+    def _is_async(self, handler: Any) -> bool:
+        """Say whether a page handler is async; found out once for each function or class."""
+        key = handler_key(handler)
+        known = self._colours.get(key)
+        if known is None:
+            if len(self._colours) >= MAX_HANDLERS:
+                self._colours.clear()
+                self._plans_by_handler.clear()
+            # Where the key is an id, the handler is kept so that the id stays its own.
+            known = self._colours[key] = (is_async_callable(handler), handler if type(key) is int else None)
+        return known[0]
 
     def _icon(self) -> Any:
         """Give the page handler of the packaged icon; None if the root has an icon of its own, or None for one."""
@@ -413,10 +433,11 @@ class Application(DualCallable):
         target = inner if inner is not None else handler
         exchange.handler = target
         slash = slash_of(is_index, path)
-        key = (handler_key(target), slash, *[(k, id(v)) for k, v in config.items()])
+        is_async = self._is_async(target)
+        key = (is_async, slash, *[(k, id(v)) for k, v in config.items()])
         plan = self._plans.get(key)
         if plan is None:
-            plan = compile_plan(self, target, dict(config), slash, _Kept(()))
+            plan = compile_plan(self, is_async, dict(config), slash, _Kept(()))
             self._keep(key, plan)
         exchange.plan = plan
         params = values.get('params')
@@ -446,7 +467,7 @@ class Application(DualCallable):
         for attempt in attempts:
             config = {} if attempt is None else merge_confs(self.site.config, attempt, self.config)
             try:
-                return compile_plan(self, None, config, '', _Kept(()))
+                return compile_plan(self, False, config, '', _Kept(()))
             except Exception as exc:
                 error = exc
         raise error
@@ -456,6 +477,7 @@ class Application(DualCallable):
         self.site.engine.ensure_started()
         stamp = changes.count
         self._plans = {}
+        self._colours: dict[Any, tuple[bool, Any]] = {}
         self._plans_by_handler: dict[Any, Plan] = {}
         self._routes: dict[str, Any] = {}
         self.sections = {

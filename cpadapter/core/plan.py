@@ -11,7 +11,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CherryPyException
-from ..extension.hooks import HOOKPOINTS, Hook, HookMap, is_async_callable
+from ..extension.hooks import HOOKPOINTS, Hook, HookMap
 from ..extension.tools import UnknownSetting, compiles
 from .config import nearest
 from .request import Request
@@ -157,6 +157,7 @@ class Plan:
         'handler_is_async',
         'is_async',
         'keep',
+        'light',
         'methods_with_bodies',
         'non_blocking',
         'on_end_request',
@@ -180,7 +181,8 @@ class Plan:
     )
 
     app: Application
-    keep: tuple[Any, Any]
+    keep: Any
+    light: bool
     config: dict[str, Any]
     request_class: Any
     request_attrs: dict[str, Any]
@@ -230,7 +232,7 @@ class Plan:
 
     def describe(self) -> str:
         """Say in text what was compiled: hooks by point, filters, attributes, per-request set-ups."""
-        lines = [f'plan ({"async" if self.is_async else "sync"}) for {self.keep[0]!r}']
+        lines = [f'plan ({"async" if self.is_async else "sync"})']
         for point in HOOKPOINTS:
             for hook in getattr(self, point):
                 lines.append(f'  {point} {hook.priority}: {hook.callback!r} {hook.kwargs or ""}'.rstrip())
@@ -244,15 +246,16 @@ class Plan:
         return '\n'.join(lines)
 
 
-def compile_plan(app: Application, handler: Any, merged: dict[str, Any], slash: str = '', keep: Any = ()) -> Plan:
-    """Compile the plan for `handler` under the flat config `merged`.
+def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash: str = '', keep: Any = ()) -> Plan:
+    """Compile the plan for page handlers under the flat config `merged`; those of one colour share it.
 
-    keep: objects whose identity the plan's cache key is made of; held so that the key stays theirs.
+    is_async: the colour of the page handlers. slash: as PlanBuilder has it.
+    keep: the dicts that the plan's cache key is made of; held so that the key stays theirs.
     Raises ConfigError for an unknown hook point, tool or setting, naming key, value and the nearest known name.
     """
     plan = Plan()
     plan.app = app
-    plan.keep = (handler, keep)
+    plan.keep = keep
     plan.config = merged
     request_class = plan.request_class = app.request_class
     builder = PlanBuilder(slash)
@@ -329,12 +332,17 @@ def compile_plan(app: Application, handler: Any, merged: dict[str, Any], slash: 
     plan.query_separators = setting('query_string_separators', _default(request_class, 'query_string_separators'))
     plan.overridden = _overridden(request_class)
     plan.non_blocking = bool(setting('non_blocking', False))
-    plan.handler_is_async = is_async_callable(handler)
+    plan.handler_is_async = is_async
     # The colour is that of the page handler, or of any hook that runs with it.
     plan.is_async = plan.handler_is_async or any(hook.is_async for point in HOOKPOINTS for hook in getattr(plan, point))
     plan.closes = bool(plan.on_end_request) or request_class.close is not Request.close
     plan.simple = not (plan.setups or plan.overridden or plan.response_attrs or plan.response_headers) and (
         request_class.__init__ is Request.__init__
+    )
+    plan.light = (
+        plan.simple
+        and all(hook.non_blocking for point in HOOKPOINTS for hook in getattr(plan, point))
+        and not any(callable(page) for page in plan.error_page.values())
     )
     plan.quiet = (
         plan.simple

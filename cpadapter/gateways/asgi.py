@@ -438,7 +438,7 @@ async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) ->
 
 async def _run_in_pool(exchange: Any) -> None:
     """Run a plan of plain functions in a thread, with all that follows it there; or here if it never blocks."""
-    if exchange.plan.non_blocking:
+    if exchange.plan.non_blocking or (exchange.handler is None and exchange.plan.light):
         coroutine = exchange.run()
         try:
             wanted = coroutine.send(None)

@@ -20,7 +20,16 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from ..context import exchange_var
 
-__all__ = ['LoopThread', 'WorkerPool', 'await_on_loop', 'drive_in_pool', 'pool_for', 'run_on_loop', 'sync_chunks']
+__all__ = [
+    'LoopThread',
+    'WorkerPool',
+    'await_on_loop',
+    'drive_in_pool',
+    'mend_cancellation',
+    'pool_for',
+    'run_on_loop',
+    'sync_chunks',
+]
 
 
 class _Port:
@@ -82,7 +91,8 @@ class WorkerPool:
         self.pid = os.getpid()
         self._jobs: SimpleQueue[Any] = SimpleQueue()
         self._threads = 0
-        self._idle = 0
+        # Jobs that were submitted and have not ended.
+        self._open = 0
         self._lock = threading.Lock()
         self._ports: WeakKeyDictionary[asyncio.AbstractEventLoop, _Port] = WeakKeyDictionary()
 
@@ -93,20 +103,29 @@ class WorkerPool:
         if port is None:
             port = self._ports[loop] = _Port(loop)
         future = loop.create_future()
+        # Counted and not guessed from who sleeps: a thread that has just been woken still looks idle.
+        with self._lock:
+            self._open += 1
+            crowded = self._open > self._threads
         self._jobs.put((port, future, context, call, args))
-        if self._idle < self._jobs.qsize() and self._threads < self.size:
+        if crowded and self._threads < self.size:
             self._grow()
         return future
 
-    async def run(self, context: Context, call: Callable[..., Any], *args: Any) -> Any:
+    async def run(
+        self, context: Context, call: Callable[..., Any], *args: Any, abort: Callable[[], None] | None = None
+    ) -> Any:
         """Run `call(*args)` in a thread and give its result; cancelled, wait until no thread is at it any more.
 
         What follows a cancelled request closes bodies and runs hooks: never beside a thread that uses them.
+        abort: called when cancelled, to wake a thread that waits for what will not come.
         """
         future = self.submit(context, call, *args)
         try:
             return await future
         except asyncio.CancelledError:
+            if abort is not None:
+                abort()
             await self.wait_for_end(future)
             raise
 
@@ -129,28 +148,35 @@ class WorkerPool:
             self._threads += 1
             number = self._threads
         # In no request's context, which a free-threaded Python would hand on to the thread.
-        Context().run(threading.Thread(target=self._work, name=f'{self.name}-{number}', daemon=True).start)
+        try:
+            Context().run(threading.Thread(target=self._work, name=f'{self.name}-{number}', daemon=True).start)
+        except RuntimeError:
+            # The system gives no more threads: those there are do the work.
+            with self._lock:
+                self._threads -= 1
+            if not self._threads:
+                raise
 
     def _work(self) -> None:
         get = self._jobs.get
+        lock = self._lock
         while True:
-            self._idle += 1
             job = get()
-            self._idle -= 1
             if job is None:
                 return
             port, future, context, call, args = job
-            if future.cancelled():
-                port.deliver(future, False, None)
-                continue
-            try:
-                result = context.run(call, *args)
-            except StopIteration as exc:
-                port.deliver(future, False, _Raised(exc))
-            except BaseException as exc:
-                port.deliver(future, False, exc)
-            else:
-                port.deliver(future, True, result)
+            ok = True
+            result = None
+            if not future.cancelled():
+                try:
+                    result = context.run(call, *args)
+                except StopIteration as exc:
+                    ok, result = False, _Raised(exc)
+                except BaseException as exc:
+                    ok, result = False, exc
+            with lock:
+                self._open -= 1
+            port.deliver(future, ok, result)
             # Nothing of the request may live on in an idle thread.
             job = port = future = context = call = args = result = None
 
@@ -179,45 +205,104 @@ def pool_for(size: int, purpose: str = 'handlers') -> WorkerPool:
 # -- sync plans under ASGI
 
 
-def _step(coroutine: Coroutine[Any, Any, Any], value: Any) -> tuple[bool, Any]:
-    """Go on with a coroutine in the calling thread; give (True, result) or (False, what it wants awaited)."""
-    try:
-        wanted = coroutine.send(value)
-    except StopIteration as done:
-        return True, done.value
-    return False, wanted.awaitable
+class _Steps:
+    """A coroutine of plain steps that threads drive, and where it has come to.
 
+    result: what it wants awaited, or, once `done`, what it has given.
+    """
 
-def _step_throw(coroutine: Coroutine[Any, Any, Any], exc: BaseException) -> tuple[bool, Any]:
-    try:
-        wanted = coroutine.throw(exc)
-    except StopIteration as done:
-        return True, done.value
-    return False, wanted.awaitable
+    __slots__ = ('coroutine', 'done', 'result', 'started')
 
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.coroutine = coroutine
+        self.started = False
+        self.done = False
+        self.result: Any = None
 
-async def drive_in_pool(pool: WorkerPool, coroutine: Coroutine[Any, Any, Any], context: Context) -> Any:
-    """Run a coroutine of plain steps in the pool; where it wants something awaited, do that here, thread freed."""
-    done, result = await pool.run(context, _step, coroutine, None)
-    while not done:
+    def send(self, value: Any) -> None:
+        """Go on in the calling thread, up to what is to be awaited next or to the end."""
+        self.started = True
+        self.done = True  # also where it raises
         try:
-            value = await result
-        except BaseException as exc:
-            done, result = await pool.run(context, _step_throw, coroutine, exc)
+            wanted = self.coroutine.send(value)
+        except StopIteration as end:
+            self.result = end.value
         else:
-            done, result = await pool.run(context, _step, coroutine, value)
-    return result
+            self.result = wanted.awaitable
+            self.done = False
+
+    def throw(self, exc: BaseException) -> None:
+        """Go on with `exc` raised where the coroutine waits."""
+        self.done = True
+        try:
+            wanted = self.coroutine.throw(exc)
+        except StopIteration as end:
+            self.result = end.value
+        else:
+            self.result = wanted.awaitable
+            self.done = False
+
+
+async def drive_in_pool(
+    pool: WorkerPool, coroutine: Coroutine[Any, Any, Any], context: Context, abort: Callable[[], None] | None = None
+) -> Any:
+    """Run a coroutine of plain steps in the pool; where it wants something awaited, do that here, thread freed.
+
+    Cancelled, the coroutine ends before this does: by the CancelledError where it waits for something, after its
+    step where a thread is at it, and not at all where none has begun.
+    """
+    steps = _Steps(coroutine)
+    step: Callable[[Any], None] = steps.send
+    given: Any = None
+    while True:
+        try:
+            await pool.run(context, step, given, abort=abort)
+        except asyncio.CancelledError as exc:
+            if not steps.started:
+                coroutine.close()
+            if steps.done or not steps.started:
+                raise
+            if hasattr(steps.result, 'close'):
+                steps.result.close()
+            step, given = steps.throw, exc
+            continue
+        if steps.done:
+            return steps.result
+        try:
+            step, given = steps.send, await steps.result
+        except BaseException as exc:
+            step, given = steps.throw, mend_cancellation(exc)
+
+
+def mend_cancellation(exc: BaseException) -> BaseException:
+    """Give `exc`, or a RuntimeError in its place where it is a CancelledError and the running task is not cancelled.
+
+    Then it comes from something else that was awaited, and is an error like any other. Before Python 3.11 a task
+    does not tell, and each counts as its own.
+    """
+    if isinstance(exc, asyncio.CancelledError) and sys.version_info >= (3, 11):
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            return exc  # in a thread: the driver has looked
+        if task is not None and not task.cancelling():
+            mended = RuntimeError('What was awaited has been cancelled, though the request has not.')
+            mended.__cause__ = exc
+            return mended
+    return exc
 
 
 async def offload(pool: WorkerPool, call: Callable[[], Any]) -> Any:
     """Call a plain callable in the pool; what it sets in context variables is set here afterwards."""
     context = copy_context()
     exchange: Any = exchange_var.get()
+    abort = None
     if exchange is not None:
         # The call may read the body, which then has to come from this loop.
         exchange.head.reader().loop = asyncio.get_running_loop()
+        abort = getattr(exchange.head, 'abort', None)
     try:
-        return await pool.run(context, call)
+        return await pool.run(context, call, abort=abort)
     finally:
         for variable, value in context.items():
             if variable.get(None) is not value:
@@ -376,7 +461,10 @@ def run_on_loop(exchange: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def _await(awaitable: Any) -> Any:
-    return await awaitable
+    try:
+        return await awaitable
+    except asyncio.CancelledError as exc:
+        raise mend_cancellation(exc)  # noqa: B904
 
 
 def await_on_loop(awaitable: Any) -> Any:

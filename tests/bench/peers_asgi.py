@@ -16,7 +16,7 @@ from .served import Served, Unavailable
 __all__ = ['NEEDS', 'PEERS']
 
 # Modules without which a peer cannot serve a row, although it can be imported.
-NEEDS = {('starlette', 'asgi.form'): 'python_multipart'}
+NEEDS = {('starlette', 'asgi.form'): 'python_multipart', ('cpadapter', 'wsgi.session'): 'cpadapter.lib.sessions'}
 
 _HTML = b'text/html; charset=utf-8'
 

@@ -442,3 +442,28 @@ def test_a_misspelt_namespace_of_a_page_handler_is_reported_and_an_own_one_is_no
     assert wsgi.get('/').status == 200
     assert any("'tolls.gzip.on'" in line and "'tools'" in line for line in wsgi.errors)
     assert not any('warehouse' in line for line in wsgi.errors)
+
+
+def test_page_handlers_that_share_their_config_share_a_plan(wsgi):
+    class Root:
+        @expose
+        def one(self):
+            return str(id(cpadapter.serving.plan))
+
+        @expose
+        def two(self):
+            return str(id(cpadapter.serving.plan))
+
+        @expose
+        async def coloured(self):
+            return str(id(cpadapter.serving.plan))
+
+        @expose
+        @cpadapter.config(**{'response.headers.X-Mine': '1'})
+        def own(self):
+            return str(id(cpadapter.serving.plan))
+
+    wsgi.mount(Root())
+    plans = [wsgi.get(path).text for path in ('/one', '/two', '/coloured', '/own')]
+    assert plans[0] == plans[1]
+    assert len(set(plans)) == 3

@@ -9,6 +9,7 @@ import pytest
 import cpadapter
 from cpadapter import Tool, expose
 from cpadapter.core.plan import compile_plan, handler_key, merge_confs
+from cpadapter.extension.hooks import is_async_callable
 from cpadapter.extension.hooks import Hook
 
 
@@ -18,7 +19,7 @@ def compile(make_client):
 
     def compile(config=(), handler=None, slash=''):
         merged = merge_confs(app.site.config, [(0, dict(config))], app.config)
-        return compile_plan(app, handler or (lambda: None), merged, slash)
+        return compile_plan(app, is_async_callable(handler or named), merged, slash)
 
     compile.app = app
     return compile
