@@ -9,8 +9,7 @@ import pytest
 import cpadapter
 from cpadapter import Tool, expose
 from cpadapter.core.plan import compile_plan, handler_key, merge_confs
-from cpadapter.extension.hooks import is_async_callable
-from cpadapter.extension.hooks import Hook
+from cpadapter.extension.hooks import Hook, is_async_callable
 
 
 @pytest.fixture
