@@ -177,6 +177,12 @@ class Application(DualCallable):
 
         return offload(self.site.handler_pool(), call)
 
+    def offload_end(self, call: Any) -> Any:
+        """The same for what ends a request: it never waits behind page handlers."""
+        from ..gateways.bridge import offload, pool_for
+
+        return offload(pool_for(4, 'finish'), call)
+
     # -- opening
 
     def open(

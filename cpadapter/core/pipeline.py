@@ -19,7 +19,7 @@ from ..extension.hooks import Hook, log_once, run_hooks
 from ..protocol.headers import BadHeaderValue
 from .body import merge_params, parse_form
 from .request import Request, parse_query
-from .response import is_async_body
+from .response import NO_BODY, is_async_body
 
 if TYPE_CHECKING:
     from ..protocol.messages import RequestHead
@@ -229,6 +229,8 @@ class Exchange:
                             await self._take_body(plan)
                     else:
                         await self._prepare(plan)
+                    for prepare in plan.prepares:
+                        prepare(self)
                     # -- the page handler
                     self.stage = 'handler'
                     if self._request is None:
@@ -279,13 +281,19 @@ class Exchange:
                 # From an on_end_resource hook: honoured as everywhere else.
                 await self._answer(exc, hooks=False)
             except Exception as exc:
-                request = self.request
-                if isinstance(exc, request.throws) or request.throw_errors or self.throws:
+                await self._answer_unforeseen(exc)
+            except BaseException as exc:
+                from ..gateways.bridge import mend_cancellation
+
+                mended = mend_cancellation(exc)
+                if mended is exc:
                     raise
-                if 'handle_error' in plan.overridden:
-                    request.handle_error()
-                else:
-                    await self.handle_error(exc)
+                try:
+                    raise mended
+                except Exception as error:
+                    await self._answer_unforeseen(error)
+                finally:
+                    del mended
             if self._response is not None:
                 self._take_late_changes(self._response)
         except Exception as exc:
@@ -296,7 +304,7 @@ class Exchange:
         if inner:
             return
         if head.method == 'HEAD':
-            self._drop_body()
+            await self._drop_body()
         log = self.app.log
         if log.wants_access():
             self._log_access(log)
@@ -320,8 +328,6 @@ class Exchange:
             await self._take_body(plan)
         if plan.before_handler or self.hooks is not None:
             await self.run_point('before_handler')
-        for prepare in plan.prepares:
-            prepare(self)
 
     def _give_up(self, exc: Exception) -> bool:
         """End without a response of the application's; False if there is nothing to log as one."""
@@ -396,6 +402,11 @@ class Exchange:
         head = self.head
         request = self._request
         self.stage = 'before_request_body'
+        if plan.plain_form and request is None and self.hooks is None and head.get('content-type') == FORM:
+            length = self._checked_length()
+            if length is not None and length <= MAX_SHORT:
+                await self._take_form(length)
+                return
         short = plan.short_bodies
         if short is not None and self.hooks is None and (request is None or 'body' not in request.__dict__):
             if head.method not in plan.methods_with_bodies:
@@ -433,12 +444,7 @@ class Exchange:
             and plan.query_separators == '&'
             and head.get('content-type') == FORM
         ):
-            form = self.form = parse_form(await self._read(length), UTF8, MAX_FIELDS)[0]
-            params = request.params if request is not None else self.params
-            if params:
-                merge_params(params, form, self.path_params or ())
-            else:
-                params.update(form)
+            await self._take_form(length)
         else:
             request = self.request
             body = request.body
@@ -450,13 +456,23 @@ class Exchange:
             body.separators = plan.query_separators
             await body.aprocess(self.app.offload if self.on_loop else None)
 
-    async def _read(self, length: int) -> bytes:
-        """Read a body of `length` bytes, which are few; ClientDisconnected if it ends before."""
+    async def _take_form(self, length: int) -> None:
+        """Read a short urlencoded body into params, without a body object."""
         reader = self.reader()
-        if reader.suspends:
-            data = await reader.aread(length)
+        data = b'' if reader.suspends else reader.read(length)
+        if len(data) != length:
+            data = await self._read(length, data)
+        form = self.form = parse_form(data, UTF8, MAX_FIELDS)[0]
+        request = self._request
+        params = request.params if request is not None else self.params
+        if params:
+            merge_params(params, form, self.path_params or ())
         else:
-            data = reader.read(length)
+            params.update(form)
+
+    async def _read(self, length: int, data: bytes = b'') -> bytes:
+        """Read a body of `length` bytes, which are few, after `data`; ClientDisconnected if it ends before."""
+        reader = self.reader()
         while len(data) < length:
             more = await reader.aread(length - len(data))
             if not more:
@@ -491,7 +507,10 @@ class Exchange:
     async def _finalize(self) -> None:
         if self.plan.before_finalize or self.hooks is not None:
             await self.run_point('before_finalize')
+        body = self._response._body
         self._take_result()
+        if self.code in NO_BODY and is_async_body(body):
+            await self._close_body(body)
 
     def _take_result(self) -> None:
         """Finalize the response and take its status line and body."""
@@ -531,7 +550,10 @@ class Exchange:
             hooks = getattr(self.plan, point)
         ran: list[Hook] = []
         try:
-            await run_hooks(hooks, self.app.offload if self.on_loop and not inline else None, ran)
+            offload = None
+            if self.on_loop and not inline:
+                offload = self.app.offload if point != 'on_end_request' else self.app.offload_end
+            await run_hooks(hooks, offload, ran)
         except Exception:
             if point == 'before_finalize':
                 self._failed_hooks = ran
@@ -539,13 +561,23 @@ class Exchange:
 
     # -- errors
 
+    async def _answer_unforeseen(self, exc: Exception) -> None:
+        """Make the response to an exception that is no HTTPError or redirect, or raise it where that is asked for."""
+        request = self.request
+        if isinstance(exc, request.throws) or request.throw_errors or self.throws:
+            raise exc
+        if 'handle_error' in self.plan.overridden:
+            request.handle_error()
+        else:
+            await self.handle_error(exc)
+
     async def _answer(self, exc: HTTPError | HTTPRedirect, hooks: bool = True) -> None:
         """Make the response to an HTTPError or HTTPRedirect; before_finalize hooks that ran already stay out."""
         plan = self.plan
         for _ in range(3):
             self.request  # noqa: B018  the error page reads it
             response = self.response
-            self._close_body(response._body)
+            await self._close_body(response._body)
             response.stream = False
             exc.set_response()
             try:
@@ -572,7 +604,7 @@ class Exchange:
             if plan.before_error_response or self.hooks is not None:
                 await self.run_point('before_error_response', inline=True, stage='on_end_resource')
             response = self.response
-            self._close_body(response._body)
+            await self._close_body(response._body)
             response.stream = False
             respond = request.error_response or HTTPError(500).set_response
             result: Any = respond()
@@ -617,6 +649,9 @@ class Exchange:
             try:
                 # Hooks and error pages look at the exception being handled, in whatever thread they run.
                 raise exc
+            except ClientDisconnected as again:
+                self._give_up(again)
+                return
             except (HTTPError, HTTPRedirect) as again:
                 await self._answer(again, hooks=False)
             except Exception as again:
@@ -625,7 +660,7 @@ class Exchange:
         except Exception as error:
             self._fall_back(error)
         if self.head.method == 'HEAD':
-            self._drop_body()
+            await self._drop_body()
 
     async def _run_overridden(self, plan: Plan) -> None:
         """Run with a Request subclass that overrides steps: its methods are called where the steps stand."""
@@ -644,7 +679,7 @@ class Exchange:
             if not self._give_up(exc):
                 return
         if self.head.method == 'HEAD':
-            self._drop_body()
+            await self._drop_body()
         log = self.app.log
         if log.wants_access():
             self._log_access(log)
@@ -682,22 +717,24 @@ class Exchange:
             return [pair, (b'content-length', b'%d' % (self._length if self.dropped else len(self.body)))]
         return [(name.lower().encode('latin-1'), value.encode('latin-1')) for name, value in self.text_headers()]
 
-    def _drop_body(self) -> None:
+    async def _drop_body(self) -> None:
         """Keep the head, drop the body: HEAD. The body is closed, its length stays told."""
         if type(self.body) is bytes:
             self._length = len(self.body)
         else:
-            self._close_body(self.body)
+            await self._close_body(self.body)
         self.dropped = True
         self.body = b''
         self.streaming = False
 
-    def _close_body(self, body: Any) -> None:
-        close = getattr(body, 'close', None)
-        if close is None:
+    async def _close_body(self, body: Any) -> None:
+        if type(body) is list:
             return
         try:
-            close()
+            if hasattr(body, 'close'):
+                body.close()
+            elif hasattr(body, 'aclose'):
+                await (body.aclose() if self.on_loop else Suspend(body.aclose()))
         except Exception as exc:
             log_once(exc)
 
@@ -709,27 +746,24 @@ class Exchange:
             return
         self.closed = True
         body = self.body
-        if type(body) is not bytes:
-            self.body = b''
-            if hasattr(body, 'aclose') and not hasattr(body, 'close'):
+        request = self._request
+        try:
+            if type(body) is not bytes:
+                self.body = b''
+                await self._close_body(body)
+            if request is not None and 'body' in request.__dict__:
+                await self._close_body(request.body)
+            if self.app.publishes:
+                self._publish('after_request')
+        finally:
+            # Even where closing raised what ends the process.
+            if request is not None and type(request).close is not Request.close:
                 try:
-                    await (body.aclose() if self.on_loop else Suspend(body.aclose()))
+                    request.close()
                 except Exception as exc:
                     log_once(exc)
             else:
-                self._close_body(body)
-        request = self._request
-        if request is not None and 'body' in request.__dict__ and hasattr(request.body, 'close'):
-            self._close_body(request.body)
-        if self.app.publishes:
-            self._publish('after_request')
-        if request is not None and type(request).close is not Request.close:
-            try:
-                request.close()
-            except Exception as exc:
-                log_once(exc)
-        else:
-            await self.finish_request()
+                await self.finish_request()
         if self.redirect is None:
             # Request, context and exchange refer to each other: cut here, so that all go when the last user lets go.
             self._request = None

@@ -165,6 +165,7 @@ class Plan:
         'on_start_resource',
         'overridden',
         'plain_end',
+        'plain_form',
         'prepares',
         'process_request_body',
         'query_encoding',
@@ -215,6 +216,7 @@ class Plan:
     simple: bool
     quiet: bool
     plain_end: bool
+    plain_form: bool
     short_bodies: Any
 
     def __init__(self) -> None:
@@ -347,8 +349,14 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
     plan.quiet = (
         plan.simple
         and 'GET' not in plan.methods_with_bodies
-        and not (plan.on_start_resource or plan.before_request_body or plan.before_handler or plan.prepares)
+        and not (plan.on_start_resource or plan.before_request_body or plan.before_handler)
         and not app.publishes
+    )
+    plan.plain_form = (
+        plan.simple
+        and not (plan.before_request_body or plan.body_attrs)
+        and plan.query_separators == '&'
+        and bool(plan.process_request_body)
     )
     plan.plain_end = plan.simple and not plan.before_finalize
     return plan

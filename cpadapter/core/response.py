@@ -23,6 +23,10 @@ __all__ = ['NO_BODY', 'DefaultText', 'Response', 'ResponseBody', 'is_async_body'
 
 NO_BODY = frozenset((204, 205, 304))
 
+# SPEC: PEP 3333 and ASGI leave the connection and the framing to the server: an application's word on them would
+# contradict what the server does.
+_OF_THE_CONNECTION = frozenset(('Connection', 'Keep-Alive', 'Te', 'Trailer', 'Transfer-Encoding', 'Upgrade'))
+
 SERVER = 'cpadapter'
 
 
@@ -211,16 +215,25 @@ class Response:
                 headers.pop('Content-Length')
         elif headers.get('Content-Length') is None:
             dict.__setitem__(headers, 'Content-Length', str(len(self.collapse_body())))
+        elif type(self._body) is list and len(self._body) <= 1:
+            self._correct_length()
         self.__dict__.pop('_header_list', None)
         out = self.__dict__['_text_headers'] = []
         for name, value in headers.items():
-            if type(value) is not DefaultText:
+            if type(value) is not DefaultText and name not in _OF_THE_CONNECTION:
                 out.append(headers.output_text(name, value))
         cookie = self.__dict__.get('cookie')
         if cookie:
             for name in sorted(cookie):
                 out.append(('Set-Cookie', headers.encode_text(cookie[name].OutputString())))
         self.output_status = line.encode('latin-1', 'replace')
+
+    def _correct_length(self) -> None:
+        """Put right a Content-Length that is not that of the body, which is whole; it may tell one HEAD leaves out."""
+        length = str(len(self.collapse_body()))
+        head = None if self._exchange is None else self._exchange.head
+        if str(self.headers['Content-Length']) != length and (head is None or head.method != 'HEAD'):
+            dict.__setitem__(self.headers, 'Content-Length', length)
 
     def text_headers(self) -> list[tuple[str, str]]:
         """Give the finalized headers as latin-1 text; TypeError if something else than bytes was added."""

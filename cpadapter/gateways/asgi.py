@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -27,7 +28,7 @@ from ..protocol.messages import (
     segments_of,
     split_outer,
 )
-from .bridge import END_OF_CHUNKS, drive_in_pool, next_chunk, pool_for
+from .bridge import END_OF_CHUNKS, drive_in_pool, mend_cancellation, next_chunk, pool_for
 
 if TYPE_CHECKING:
     from ..typing import Message, Receive, Scope, Send
@@ -132,6 +133,11 @@ class AsgiHead(RequestHead):
         value = self._fields.get(key)
         return None if value is None else value.decode('latin-1')
 
+    def abort(self) -> None:
+        """Let no thread wait for the body any longer: the request is cancelled."""
+        if self._reader is not None:
+            self._reader.abort()
+
     def has_accept_charset(self) -> bool:
         return b'accept-charset' in self._fields
 
@@ -235,6 +241,7 @@ class AsgiHead(RequestHead):
         scope['path'] = path
         scope['root_path'] = ''
         head = AsgiHead(scope, receive)
+        head.on_loop = self.on_loop
         head.outer = self.outer
         head.path = path
         return head
@@ -297,27 +304,72 @@ class AsgiReader(LineReader):
         self._buffer = b''
         self._more = True
         self.disconnected = False
+        # What a thread in `read` waits for.
+        self._awaited: Any = None
+        # While somebody watches for the client's leaving: who may call `receive`, and whether a reader wants more.
+        self._turn: asyncio.Lock | None = None
+        self._wanted: asyncio.Event | None = None
 
     async def prefetch(self) -> None:
         """Take what is there of the body, so that a short one is whole before a thread is asked for."""
         if self._more and not self._buffer:
             try:
-                self._buffer = await self._receive()
+                await self._receive()
             except ClientDisconnected:
-                self.disconnected = True
+                pass  # told to whoever reads on
 
     async def _receive(self) -> bytes:
-        while self._more:
-            message = await self.receive()
-            if message['type'] == 'http.disconnect':
+        """Give the next piece of the body, b'' at its end."""
+        if self._turn is None or self._wanted is None:
+            while self._more:
+                self._take_in(await self.receive())
+                if self._buffer:
+                    break
+        else:
+            self._wanted.set()
+            while self._more and not self._buffer:
+                async with self._turn:
+                    if self._more and not self._buffer:
+                        self._take_in(await self.receive())
+        if self.disconnected and not self._buffer:
+            raise ClientDisconnected()
+        return self._buffer
+
+    def _take_in(self, message: Message) -> None:
+        if message['type'] == 'http.disconnect':
+            # After a whole body it says nothing about that.
+            if self._more:
                 self._more = False
                 self.disconnected = True
-                raise ClientDisconnected()
+        elif self._more:
+            self._buffer += message.get('body', b'')
             self._more = message.get('more_body', False)
-            body: bytes = message.get('body', b'')
-            if body:
-                return body
-        return b''
+
+    async def left(self) -> None:
+        """Wait until the client leaves. What comes of the body meanwhile is kept, one message of it, for reading."""
+        self._turn = asyncio.Lock()
+        self._wanted = asyncio.Event()
+        while True:
+            if self._buffer and self._more:
+                self._wanted.clear()
+                await self._wanted.wait()
+                continue
+            async with self._turn:
+                if self._buffer and self._more:
+                    continue
+                message = await self.receive()
+                self._take_in(message)
+            if message['type'] == 'http.disconnect':
+                return
+            await asyncio.sleep(0)  # a server that always has a message must not have the loop to itself
+
+    def abort(self) -> None:
+        """Let whoever waits for the body wait no longer: what reads it gets ClientDisconnected from now on."""
+        if self._more:
+            self._more = False
+            self.disconnected = True
+        if self._awaited is not None:
+            self._awaited.cancel()
 
     def _count(self, chunk: bytes) -> bytes:
         self.bytes_read += len(chunk)
@@ -345,7 +397,7 @@ class AsgiReader(LineReader):
                     raise ClientDisconnected()
                 return b''
             pending = self._receive()
-            self._buffer = await (pending if self.suspend is None else self.suspend(pending))
+            await (pending if self.suspend is None else self.suspend(pending))
             if not self._buffer:
                 return b''
         return self._take(size)
@@ -361,13 +413,28 @@ class AsgiReader(LineReader):
                     if self.disconnected:
                         raise ClientDisconnected()
                     break
-                self._buffer = self._wait(self._receive())
+                self._wait(self._receive())
                 continue
             parts.append(self._take(size))
             size -= len(parts[-1])
         return parts[0] if len(parts) == 1 else b''.join(parts)
 
-    def _wait(self, pending: Any) -> bytes:
+    def readline(self, size: int = -1) -> bytes:
+        """Read up to and with a line feed, `size` bytes at the most; b'' at the end."""
+        parts = []
+        while size:
+            part = self.read(1)
+            # The rest of the line, as far as it is there.
+            end = self._buffer.find(b'\n') + 1 or len(self._buffer)
+            if part and part != b'\n' and end and size != 1:
+                part += self._take(end if size < 0 else min(end, size - 1))
+            parts.append(part)
+            size -= len(part) if size > 0 else 0
+            if not part or part[-1:] == b'\n':
+                break
+        return b''.join(parts)
+
+    def _wait(self, pending: Any) -> None:
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
@@ -375,8 +442,13 @@ class AsgiReader(LineReader):
         if self.loop is None or running is self.loop:
             pending.close()
             raise RuntimeError('The body is read by `await request.body.aread()` in an async page handler.')
-        chunk: bytes = asyncio.run_coroutine_threadsafe(pending, self.loop).result()
-        return chunk
+        awaited = self._awaited = asyncio.run_coroutine_threadsafe(pending, self.loop)
+        try:
+            awaited.result()
+        except CancelledError:
+            raise ClientDisconnected() from None
+        finally:
+            self._awaited = None
 
 
 async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) -> None:
@@ -396,9 +468,8 @@ async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) ->
     try:
         exchange = opener.open(head)
     except CrossFirst:
-        head.on_loop = False
-        exchange = await opener.site.handler_pool().submit(copy_context(), opener.open, head)
-        exchange_var.set(exchange)
+        exchange_var.set(outside)
+        exchange = await _open_in_pool(opener, head, opener.open, head)
     if exchange.plan is None:
         exchange_var.set(outside)
         await exchange.hand_over_asgi(scope, receive, send)
@@ -411,34 +482,49 @@ async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) ->
             await _run_in_pool(exchange)
         while exchange.redirect is not None:
             await _finish(exchange)
-            exchange = exchange.follow()
+            try:
+                if not exchange.head.on_loop:
+                    raise CrossFirst
+                exchange = exchange.follow()
+            except CrossFirst:
+                exchange = await _open_in_pool(opener, exchange.head, exchange.follow)
             if exchange.plan.is_async:
                 exchange.on_loop = True
                 await exchange.run()
             else:
                 await _run_in_pool(exchange)
         body = exchange.body
-        if type(body) is bytes:
-            if not exchange.disconnected:
+        if type(body) is not bytes:
+            await _stream(exchange, send)
+        elif not exchange.disconnected:
+            try:
                 await send({'type': 'http.response.start', 'status': exchange.code, 'headers': exchange.byte_headers()})
                 await send({'type': 'http.response.body', 'body': body})
+            except OSError:
+                # SPEC: ASGI HTTP 2.4: raised where the client has gone.
+                exchange.disconnected = True
             exchange.close_fast()
-        else:
-            await _stream(exchange, receive, send)
-    except OSError as exc:
-        # ASGI HTTP spec 2.4: a server raises OSError where the client has gone.
-        if not exchange.disconnected and not isinstance(exc, ConnectionError):
-            exchange.log_error(exc)
-            raise
     finally:
         if not exchange.closed:
             await _finish(exchange)
         exchange_var.set(outside)
 
 
+async def _open_in_pool(opener: Any, head: AsgiHead, call: Any, *args: Any) -> Any:
+    """Open an exchange in a thread, where code of the application's may wait."""
+    head.on_loop = False
+    exchange = await opener.site.handler_pool().submit(copy_context(), call, *args)
+    exchange_var.set(exchange)
+    return exchange
+
+
 async def _run_in_pool(exchange: Any) -> None:
     """Run a plan of plain functions in a thread, with all that follows it there; or here if it never blocks."""
+    head = exchange.head
     if exchange.plan.non_blocking or (exchange.handler is None and exchange.plan.light):
+        if head.method not in _BODILESS:
+            head.loop = asyncio.get_running_loop()
+            head.suspend = exchange.suspend
         coroutine = exchange.run()
         try:
             wanted = coroutine.send(None)
@@ -446,16 +532,14 @@ async def _run_in_pool(exchange: Any) -> None:
             return
         await _drive_here(coroutine, wanted)
         return
-    head = exchange.head
     # Whoever reads the body in the thread waits for this loop to read it.
     head.loop = asyncio.get_running_loop()
     head.suspend = exchange.suspend
-    if head.method not in _BODILESS:
+    # A client that asks first whether to send its body is told by whoever reads it.
+    if head.method not in _BODILESS and head.get('expect') is None:
         await exchange.reader().prefetch()
-    context = copy_context()
-    await drive_in_pool(exchange.site.handler_pool(), exchange.run(), context)
-    # Not before: a cancelled request leaves its thread in there.
-    exchange.context = context
+    context = exchange.context = copy_context()
+    await drive_in_pool(exchange.site.handler_pool(), exchange.run(), context, head.abort)
 
 
 _BODILESS = frozenset(('GET', 'HEAD', 'OPTIONS', 'DELETE', 'TRACE'))
@@ -465,9 +549,9 @@ async def _drive_here(coroutine: Any, wanted: Any) -> None:
     while True:
         try:
             value = await wanted.awaitable
-        except Exception as exc:
+        except BaseException as exc:
             try:
-                wanted = coroutine.throw(exc)
+                wanted = coroutine.throw(mend_cancellation(exc))
             except StopIteration:
                 return
         else:
@@ -478,99 +562,150 @@ async def _drive_here(coroutine: Any, wanted: Any) -> None:
 
 
 async def _finish(exchange: Any) -> None:
-    """Close an exchange in its own colour; finishing never waits behind page handlers."""
-    if exchange.closed:
+    """Close an exchange; a cancellation waits until that is done."""
+    if exchange.closed or exchange.close_fast():
         return
+    finishing = asyncio.ensure_future(_close(exchange))
+    cancelled: asyncio.CancelledError | None = None
+    while not finishing.done():
+        try:
+            await asyncio.wait((finishing,))
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is not None:
+        try:
+            raise cancelled
+        finally:
+            cancelled = None
+    finishing.result()
+
+
+async def _close(exchange: Any) -> None:
+    """Close an exchange in its own colour; finishing never waits behind page handlers."""
     if exchange.on_loop:
         await exchange.finish()
-    elif not exchange.close_fast():
+    else:
         await drive_in_pool(pool_for(4, 'finish'), exchange.finish(), exchange.context or copy_context())
 
 
-async def _stream(exchange: Any, receive: Receive, send: Send) -> None:
+class _Gone(Exception):
+    """The client has left: `send` raised OSError, as the ASGI HTTP specification says since 2.4."""
+
+
+# Chunks that are sent before the loop gets a chance whatever the body and the server do: neither has to suspend.
+_RUN_OF_CHUNKS = 16
+
+
+async def _stream(exchange: Any, send: Send) -> None:
     """Send a streamed body chunk by chunk, as fast as the client takes it; stop at once when it has gone."""
     body = exchange.body
-    pool = exchange.site.handler_pool()
     context = exchange.context or copy_context()
-    if hasattr(body, '__aiter__'):
-        iterator = body.__aiter__()
+    chunks: Any = None
+    # What is there already needs nobody to watch for the client's leaving.
+    watched = not isinstance(body, (list, tuple))
 
-        async def fetch() -> Any:
+    async def fetch() -> Any:
+        nonlocal chunks
+        if hasattr(body, '__aiter__'):
+            if chunks is None:
+                chunks = body.__aiter__()
             try:
-                return await iterator.__anext__()
+                return await chunks.__anext__()
             except StopAsyncIteration:
                 return END_OF_CHUNKS
-
-    elif isinstance(body, (list, tuple)):
-        chunks = iter(body)
-
-        async def fetch() -> Any:
-            return next_chunk(chunks)
-
-    else:
-        chunks = iter(body)
-
-        async def fetch() -> Any:
-            return await pool.run(context, next_chunk, chunks)
+            except asyncio.CancelledError as exc:
+                raise mend_cancellation(exc) from None
+        if chunks is None:
+            chunks = iter(body)
+        if watched:
+            pool = exchange.site.handler_pool()
+            return await pool.run(context, next_chunk, chunks, abort=exchange.head.abort)
+        return next_chunk(chunks)
 
     counted = count_body(exchange.text_headers())
-    try:
+
+    async def fetch_bytes() -> Any:
         chunk = await fetch()
         if chunk is not END_OF_CHUNKS:
-            chunk = as_bytes(chunk)
+            if type(chunk) is not bytes:
+                chunk = as_bytes(chunk)
             if counted is not None:
                 counted.take(chunk)
         elif counted is not None:
             counted.end()
-    except Exception as exc:
-        if exchange.on_loop:
-            await exchange.fail(exc)
-        else:
-            await drive_in_pool(pool_for(4, 'finish'), exchange.fail(exc), context)
-        await send({'type': 'http.response.start', 'status': exchange.code, 'headers': exchange.byte_headers()})
-        failed = exchange.body
-        await send({'type': 'http.response.body', 'body': failed if type(failed) is bytes else b''.join(failed)})
-        return
-    await send({'type': 'http.response.start', 'status': exchange.code, 'headers': exchange.byte_headers()})
-    if chunk is END_OF_CHUNKS:
-        await send({'type': 'http.response.body', 'body': b''})
-        return
-    task = asyncio.current_task()
-    gone = False
+        return chunk
+
+    async def put(data: bytes, more: bool = False) -> None:
+        try:
+            await send({'type': 'http.response.body', 'body': data, 'more_body': more})
+        except OSError:
+            raise _Gone from None
+
+    async def put_head() -> None:
+        try:
+            await send({'type': 'http.response.start', 'status': exchange.code, 'headers': exchange.byte_headers()})
+        except OSError:
+            raise _Gone from None
+
+    task: Any = asyncio.current_task()
 
     async def watch() -> None:
-        nonlocal gone
-        while (await receive())['type'] != 'http.disconnect':
-            await asyncio.sleep(0)  # what is left of the body is of no interest, but others want the loop too
-        gone = True
-        if task is not None:
-            task.cancel()
-
-    watcher = asyncio.ensure_future(watch())
-    try:
-        while chunk is not END_OF_CHUNKS:
-            await send({'type': 'http.response.body', 'body': chunk, 'more_body': True})
-            chunk = await fetch()
-            if chunk is not END_OF_CHUNKS:
-                chunk = as_bytes(chunk)
-                if counted is not None:
-                    counted.take(chunk)
-        if counted is not None:
-            counted.end()
-        watcher.cancel()
-        await send({'type': 'http.response.body', 'body': b''})
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        if task is not None and hasattr(task, 'uncancel'):
-            task.uncancel()
+        try:
+            await exchange.head.reader().left()
+        except Exception:
+            return  # a server that cannot tell; what is sent to a client that has gone raises, or goes nowhere
         exchange.disconnected = True
-    except Exception as exc:
-        if not isinstance(exc, OSError):
-            exchange.log_error(exc)
-        raise
+        task.cancel()
+
+    watcher: Any = None
+    try:
+        # Looking for what the client sends would tell one that waits for leave to send its body to go on.
+        if watched and exchange.head.get('expect') is None:
+            watcher = asyncio.ensure_future(watch())
+        try:
+            chunk = await fetch_bytes()
+        except Exception as exc:
+            if exchange.on_loop:
+                await exchange.fail(exc)
+            else:
+                await drive_in_pool(pool_for(4, 'finish'), exchange.fail(exc), context)
+            if exchange.disconnected:
+                return
+            await put_head()
+            failed = exchange.body
+            await put(failed if type(failed) is bytes else b''.join(failed))
+            return
+        await put_head()
+        if watched and watcher is None:
+            watcher = asyncio.ensure_future(watch())
+        sent = 0
+        while chunk is not END_OF_CHUNKS:
+            await put(chunk, True)
+            sent += 1
+            if not sent % _RUN_OF_CHUNKS:
+                await asyncio.sleep(0)
+            if exchange.disconnected:
+                # What makes the body has ignored the cancellation.
+                raise asyncio.CancelledError
+            try:
+                chunk = await fetch_bytes()
+            except ClientDisconnected:
+                raise _Gone from None
+            except Exception as exc:
+                exchange.log_error(exc)
+                raise
+        if watcher is not None:
+            watcher.cancel()
+        await put(b'')
+    except _Gone:
+        exchange.disconnected = True
+    except asyncio.CancelledError:
+        # By the watcher, and by nobody else?
+        if not exchange.disconnected or (hasattr(task, 'uncancel') and task.uncancel()):
+            raise
     finally:
-        watcher.cancel()
+        if watcher is not None:
+            watcher.cancel()
 
 
 async def _serve_lifespan(opener: Any, scope: Scope, receive: Receive, send: Send) -> None:

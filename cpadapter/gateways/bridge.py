@@ -254,24 +254,27 @@ async def drive_in_pool(
     steps = _Steps(coroutine)
     step: Callable[[Any], None] = steps.send
     given: Any = None
-    while True:
-        try:
-            await pool.run(context, step, given, abort=abort)
-        except asyncio.CancelledError as exc:
-            if not steps.started:
-                coroutine.close()
-            if steps.done or not steps.started:
-                raise
-            if hasattr(steps.result, 'close'):
-                steps.result.close()
-            step, given = steps.throw, exc
-            continue
-        if steps.done:
-            return steps.result
-        try:
-            step, given = steps.send, await steps.result
-        except BaseException as exc:
-            step, given = steps.throw, mend_cancellation(exc)
+    try:
+        while True:
+            try:
+                await pool.run(context, step, given, abort=abort)
+            except asyncio.CancelledError as exc:
+                if not steps.started:
+                    coroutine.close()
+                if steps.done or not steps.started:
+                    raise
+                if hasattr(steps.result, 'close'):
+                    steps.result.close()
+                step, given = steps.throw, exc
+                continue
+            if steps.done:
+                return steps.result
+            try:
+                step, given = steps.send, await steps.result
+            except BaseException as exc:
+                step, given = steps.throw, mend_cancellation(exc)
+    finally:
+        given = None  # an exception leads back here
 
 
 def mend_cancellation(exc: BaseException) -> BaseException:
@@ -397,12 +400,13 @@ class LoopThread:
         finished = threading.Lock()
         finished.acquire()
         outcome: list[Any] = []
+        started: list[asyncio.Task[None]] = []
 
         async def run() -> None:
             try:
                 outcome.extend((True, await coroutine))
             except BaseException as exc:
-                outcome.extend((False, exc))
+                outcome.extend((False, mend_cancellation(exc)))
             finally:
                 if sys.version_info < (3, 11):
                     _carry_over(context)
@@ -413,11 +417,18 @@ class LoopThread:
                 task = self.loop.create_task(run(), context=context)
             else:
                 task = context.run(self.loop.create_task, run())
+            started.append(task)
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
 
         self.loop.call_soon_threadsafe(start)
-        finished.acquire()
+        try:
+            finished.acquire()
+        except BaseException:
+            # A signal's: what follows must not run beside the task.
+            self.loop.call_soon_threadsafe(lambda: started[0].cancel())
+            finished.acquire(timeout=CANCEL_TIMEOUT)
+            raise
         ok, result = outcome
         if not ok:
             try:
@@ -440,6 +451,9 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+# Seconds that a cancelled task has to come to its end, where a signal ends the thread that waits for it.
+CANCEL_TIMEOUT = 5
+
 # A loop holds its tasks weakly.
 _tasks: set[asyncio.Task[None]] = set()
 
@@ -461,10 +475,7 @@ def run_on_loop(exchange: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def _await(awaitable: Any) -> Any:
-    try:
-        return await awaitable
-    except asyncio.CancelledError as exc:
-        raise mend_cancellation(exc)  # noqa: B904
+    return await awaitable
 
 
 def await_on_loop(awaitable: Any) -> Any:
@@ -475,7 +486,7 @@ def await_on_loop(awaitable: Any) -> Any:
 def sync_chunks(exchange: Any) -> Iterator[bytes]:
     """Give the chunks of a body to a thread: those of an async iterator are fetched from the loop one by one."""
     body = exchange.body
-    if hasattr(body, '__iter__'):
+    if not hasattr(body, '__aiter__') or hasattr(body, '__iter__'):
         return iter(body)
     if exchange.context is None:
         exchange.context = copy_context()

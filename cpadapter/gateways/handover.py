@@ -87,19 +87,21 @@ class Handover:
         reader.limit = limit or None
 
         async def watch() -> None:
-            while (await receive())['type'] != 'http.disconnect':
-                pass
+            try:
+                await reader.left()
+            except Exception:
+                return  # a server that cannot tell
             self.gone = True
 
-        # Where a body is to come, what comes is the callable's to read.
-        watched = not reader.length and self.head.get('transfer-encoding') is None
-        watcher = asyncio.ensure_future(watch()) if watched else None
+        # To look for what comes would tell a client that waits for leave to send its body to go on.
+        watcher = asyncio.ensure_future(watch()) if self.head.get('expect') is None else None
         pool = self.site.handler_pool()
         future = pool.submit(copy_context(), self._run, loop, send)
         try:
             await future
         except asyncio.CancelledError:
             self.gone = True
+            reader.abort()
             await pool.wait_for_end(future)
             raise
         except (ClientDisconnected, ConnectionError):

@@ -325,16 +325,16 @@ def run_wsgi(opener: Any, environ: Environ, start_response: StartResponse, conte
             _drive(exchange, exchange.finish())
             exchange = exchange.follow()
             _drive(exchange, exchange.run())
+        body = exchange.body
+        if type(body) is not bytes:
+            return _start_stream(exchange, start_response, context)
+        start_response(exchange.status, exchange.text_headers())
     except BaseException:
         _drive(exchange, exchange.finish())
         raise
-    body = exchange.body
-    if type(body) is bytes:
-        start_response(exchange.status, exchange.text_headers())
-        if exchange.close_fast():
-            return [body]
-        return _ClosingBody(exchange, iter((body,) if body else ()), context)
-    return _start_stream(exchange, start_response, context)
+    if exchange.close_fast():
+        return [body]
+    return _ClosingBody(exchange, iter((body,) if body else ()), context)
 
 
 def _drive(exchange: Any, coroutine: Any) -> Any:
@@ -373,26 +373,20 @@ def _start_stream(exchange: Any, start_response: StartResponse, context: Context
     """Start a streamed body: the first chunk is asked for before the head is sent, so that its error is a page."""
     from .bridge import sync_chunks
 
-    chunks = sync_chunks(exchange)
-    counted = count_body(exchange.text_headers())
-    if counted is not None:
-        chunks = counted.check(chunks)
+    first: Any = b''
     try:
+        chunks = sync_chunks(exchange)
+        counted = count_body(exchange.text_headers())
+        if counted is not None:
+            chunks = counted.check(chunks)
         first = next(chunks, b'')
         if type(first) is not bytes:
             first = as_bytes(first)
     except Exception as exc:
-        try:
-            _drive(exchange, exchange.fail(exc))
-        except BaseException:
-            _drive(exchange, exchange.finish())
-            raise
-        start_response(exchange.status, exchange.text_headers())
+        _drive(exchange, exchange.fail(exc))
         body = exchange.body
-        return _ClosingBody(exchange, iter((body,) if type(body) is bytes else body), context)
-    except BaseException:
-        _drive(exchange, exchange.finish())
-        raise
+        chunks = iter((body,) if type(body) is bytes else body)
+        first = b''
     start_response(exchange.status, exchange.text_headers())
     return _ClosingBody(exchange, chunks, context, first)
 
@@ -418,13 +412,13 @@ class _ClosingBody:
             return first
         try:
             chunk: bytes = self._context.run(next, self._chunks)
+            if type(chunk) is not bytes:
+                chunk = as_bytes(chunk)
         except StopIteration:
             raise
         except Exception as exc:
             self._context.run(self._exchange.log_error, exc)
             raise
-        if type(chunk) is not bytes:
-            return as_bytes(chunk)
         return chunk
 
     def close(self) -> None:
