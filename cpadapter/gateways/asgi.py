@@ -289,8 +289,10 @@ class AsgiReader(LineReader):
     """
 
     suspends = True
-    # Set while a thread drives the pipeline: awaiting is then the driver's.
+    # Set where the pipeline is driven by hand: what it awaits is the driver's to await. What others await, on the
+    # loop, is not, unless the pipeline is driven there too.
     suspend: Any = None
+    driven_on_loop = False
 
     def __init__(self, receive: Receive, length: int | None) -> None:
         self.receive = receive
@@ -304,8 +306,8 @@ class AsgiReader(LineReader):
         self._buffer = b''
         self._more = True
         self.disconnected = False
-        # What a thread in `read` waits for.
-        self._awaited: Any = None
+        # What reads on the loop for a thread that waits.
+        self._reading: asyncio.Task[Any] | None = None
         # While somebody watches for the client's leaving: who may call `receive`, and whether a reader wants more.
         self._turn: asyncio.Lock | None = None
         self._wanted: asyncio.Event | None = None
@@ -368,8 +370,8 @@ class AsgiReader(LineReader):
         if self._more:
             self._more = False
             self.disconnected = True
-        if self._awaited is not None:
-            self._awaited.cancel()
+        if self._reading is not None:
+            self._reading.cancel()
 
     def _count(self, chunk: bytes) -> bytes:
         self.bytes_read += len(chunk)
@@ -397,7 +399,8 @@ class AsgiReader(LineReader):
                     raise ClientDisconnected()
                 return b''
             pending = self._receive()
-            await (pending if self.suspend is None else self.suspend(pending))
+            driven = self.suspend is not None and (self.driven_on_loop or not _has_running_loop())
+            await (self.suspend(pending) if driven else pending)
             if not self._buffer:
                 return b''
         return self._take(size)
@@ -442,13 +445,17 @@ class AsgiReader(LineReader):
         if self.loop is None or running is self.loop:
             pending.close()
             raise RuntimeError('The body is read by `await request.body.aread()` in an async page handler.')
-        awaited = self._awaited = asyncio.run_coroutine_threadsafe(pending, self.loop)
         try:
-            awaited.result()
+            asyncio.run_coroutine_threadsafe(self._read_for_thread(pending), self.loop).result()
         except CancelledError:
             raise ClientDisconnected() from None
+
+    async def _read_for_thread(self, pending: Any) -> None:
+        self._reading = asyncio.current_task()
+        try:
+            await pending
         finally:
-            self._awaited = None
+            self._reading = None
 
 
 async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) -> None:
@@ -522,15 +529,20 @@ async def _run_in_pool(exchange: Any) -> None:
     """Run a plan of plain functions in a thread, with all that follows it there; or here if it never blocks."""
     head = exchange.head
     if exchange.plan.non_blocking or (exchange.handler is None and exchange.plan.light):
-        if head.method not in _BODILESS:
-            head.loop = asyncio.get_running_loop()
-            head.suspend = exchange.suspend
+        reader = None
+        if head.method in exchange.plan.methods_with_bodies:
+            reader = exchange.reader()
+            reader.suspend = exchange.suspend
+            reader.driven_on_loop = True
         coroutine = exchange.run()
         try:
             wanted = coroutine.send(None)
         except StopIteration:
-            return
-        await _drive_here(coroutine, wanted)
+            pass
+        else:
+            await _drive_here(exchange, coroutine, wanted)
+        if reader is not None:
+            reader.driven_on_loop = False
         return
     # Whoever reads the body in the thread waits for this loop to read it.
     head.loop = asyncio.get_running_loop()
@@ -545,10 +557,24 @@ async def _run_in_pool(exchange: Any) -> None:
 _BODILESS = frozenset(('GET', 'HEAD', 'OPTIONS', 'DELETE', 'TRACE'))
 
 
-async def _drive_here(coroutine: Any, wanted: Any) -> None:
+def _has_running_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def _drive_here(exchange: Any, coroutine: Any, wanted: Any) -> None:
+    reader = exchange.head.reader()
     while True:
         try:
-            value = await wanted.awaitable
+            # What is awaited here may read the body too.
+            reader.driven_on_loop = False
+            try:
+                value = await wanted.awaitable
+            finally:
+                reader.driven_on_loop = True
         except BaseException as exc:
             try:
                 wanted = coroutine.throw(mend_cancellation(exc))

@@ -463,7 +463,11 @@ class TestLeaving:
             assert client.get('/').status == 400
         else:
             connection = Connection(client.app)
-            client.loop.run_until_complete(connection.start())
+
+            async def main():
+                await connection.start()
+
+            client.loop.run_until_complete(main())
             assert not connection.sent
         assert not client.errors
 
@@ -654,6 +658,21 @@ class TestReading:
             assert (connection.status, connection.body) == (200, b'1')
 
         run(main)
+
+    @pytest.mark.parametrize('non_blocking', [False, True])
+    def test_a_coroutine_that_a_plain_page_handler_gives_may_read_it(self, client, non_blocking):
+        class Root:
+            @expose
+            def index(self):
+                async def read():
+                    return b'<' + await cpadapter.request.body.aread() + b'>'
+
+                return read()
+
+        config = {'request.process_request_body': False, 'request.non_blocking': non_blocking}
+        client.mount(Root(), config={'/': config})
+        answer = client.post('/', body=b'x' * 200_000, headers=[('Content-Type', 'application/x-own')])
+        assert answer.body == b'<' + b'x' * 200_000 + b'>'
 
     def test_lines_are_read_as_they_are(self, client):
         lines = [b'one\n', b'\n', b'x' * 100_000 + b'\n', b'last']
