@@ -208,7 +208,9 @@ class Application(DualCallable):
                 path_info = head.path
         exchange = Exchange(self, head, script_name, path_info)
         exchange_var.set(exchange)
-        route = self._routes.get(path_info)
+        # Held from here on: a change of config meanwhile puts new dicts in their place, which what follows is not for.
+        routes = self._routes
+        route = routes.get(path_info)
         if route is not None and request is None and head.fault is None and fault is None:
             # PERF: the walk was done before. What it found is looked up again, and counts if it is still the same.
             node, name, func, marks, steps, confs, exchange.is_index, plan = route
@@ -235,17 +237,18 @@ class Application(DualCallable):
                 func = handler.__func__ if type(handler) is MethodType else handler_key(handler)
                 if confs is None and (is_index is None or is_index is (path_info[-1:] == '/')):
                     # PERF: no config of its own: the page handler alone says which plan.
-                    plan = self._plans_by_handler.get(func)
+                    plans = self._plans_by_handler
+                    plan = plans.get(func)
                     if plan is None:
                         plan = self._plan_for(exchange)
                         if handler is not None:
-                            self._plans_by_handler[func] = plan
+                            plans[func] = plan
                 else:
                     exchange.confs = confs
                     plan = self._plan_for(exchange)
                 exchange.plan = plan
                 if not exchange.args:
-                    self._remember(path_info, func, is_index, plan)
+                    self._remember(routes, path_info, func, is_index, plan)
                 return exchange
             exchange.confs = confs
             exchange.plan = self._plan_for(exchange)
@@ -255,7 +258,7 @@ class Application(DualCallable):
             self._catch_up(exchange, exchange._request)
         return exchange
 
-    def _remember(self, path_info: str, func: Any, is_index: bool | None, plan: Plan) -> None:
+    def _remember(self, routes: dict[str, Any], path_info: str, func: Any, is_index: bool | None, plan: Plan) -> None:
         """Keep what the walk along a path found, if it can be checked by looking at a few attributes again.
 
         That is so for a method on long-lived nodes, all of them stored: what a property or `__getattr__` gives is
@@ -263,7 +266,7 @@ class Application(DualCallable):
         """
         if (
             is_index is None
-            or len(self._routes) >= MAX_HANDLERS
+            or len(routes) >= MAX_HANDLERS
             or type(func) is not FunctionType
             or type(self._dispatcher) is not Dispatcher
         ):
@@ -291,7 +294,7 @@ class Application(DualCallable):
             conf = getattr(bearer, '_cp_config', None)
             if conf is not None or bearer is not func:
                 confs.append((bearer, conf, None if conf is None else dict(conf)))
-        self._routes[path_info] = (
+        routes[path_info] = (
             *(node, names[-1], func, dict(func.__dict__), tuple(steps), tuple(confs)),
             *(is_index, plan),
         )
@@ -345,6 +348,7 @@ class Application(DualCallable):
 
     def _plan_for(self, exchange: Exchange) -> Plan:
         """Give the plan for the page handler and config that dispatch found; compiled at first sight."""
+        plans = self._plans
         confs = exchange.confs or ()
         handler = exchange.handler
         path_info = exchange.path_info
@@ -358,11 +362,11 @@ class Application(DualCallable):
             if 'tools.staticdir.dir' in conf:
                 # Where the dict was met says which section it makes.
                 key += (*path_info.split('/')[: depth + 1],)
-        plan = self._plans.get(key)
+        plan = plans.get(key)
         if plan is None or not plan.keep.is_fresh():
             merged = merge_confs(self.site.config, confs, self.config, path_info)
             plan = compile_plan(self, is_async, merged, slash, _Kept(confs))
-            self._keep(key, plan)
+            self._keep(plans, key, plan)
         return plan
 
     def _is_async(self, handler: Any) -> bool:
@@ -419,6 +423,7 @@ class Application(DualCallable):
 
     def dispatch(self, exchange: Exchange, path: str) -> None:
         """Dispatch by whatever dispatcher config names for `path`, and give the exchange its plan."""
+        plans = self._plans
         dispatcher = self.config.find(path, 'request.dispatch') or self.request_class.dispatch
         request = exchange.request
         if is_plain(dispatcher):
@@ -441,10 +446,10 @@ class Application(DualCallable):
         slash = slash_of(is_index, path)
         is_async = self._is_async(target)
         key = (is_async, slash, *[(k, id(v)) for k, v in config.items()])
-        plan = self._plans.get(key)
+        plan = plans.get(key)
         if plan is None:
             plan = compile_plan(self, is_async, dict(config), slash, _Kept(()))
-            self._keep(key, plan)
+            self._keep(plans, key, plan)
         exchange.plan = plan
         params = values.get('params')
         self._catch_up(exchange, request)
@@ -456,8 +461,7 @@ class Application(DualCallable):
             request.args = args
             request.kwargs = kwargs or {}
 
-    def _keep(self, key: Any, plan: Plan) -> None:
-        plans = self._plans
+    def _keep(self, plans: dict[Any, Plan], key: Any, plan: Plan) -> None:
         if len(plans) >= MAX_PLANS:
             # Nodes made for each request fill the cache with keys that never come back: start afresh.
             plans.clear()

@@ -325,3 +325,7 @@ ELSEWHERE: dict[str, str] = {
     }.items()
 }
 ELSEWHERE['late-hook-errors'] = 'tests/core/test_pipeline.py::test_a_hook_may_answer_with_an_error_or_redirect'
+ELSEWHERE['content-length-kept-true'] = 'tests/gateways/test_endings.py::test_a_wrong_length_is_put_right'
+ELSEWHERE['hop-by-hop-headers'] = (
+    'tests/gateways/test_endings.py::test_what_belongs_to_the_connection_is_left_to_the_server'
+)
