@@ -391,8 +391,12 @@ PROGRAM = """
 def program(name, port):
     """Run the program above; it is ended after 10 seconds at the latest."""
     environ = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, [os.getcwd(), os.environ.get('PYTHONPATH')]))}
+    warnings = ['-W', 'error']
+    if name == 'gunicorn':
+        # Ctrl-C is its quick shutdown: a worker that had just answered leaves its sockets to the system.
+        warnings += ['-W', 'ignore::ResourceWarning']
     process = subprocess.Popen(
-        [sys.executable, '-W', 'error', '-c', textwrap.dedent(PROGRAM), name, str(port)],
+        [sys.executable, *warnings, '-c', textwrap.dedent(PROGRAM), name, str(port)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
