@@ -76,7 +76,6 @@ class Exchange(Protocol):
     is_async: bool
     status: str
     body: Any
-    needs_close: bool
 
     async def run(self) -> None:
         """Do the request; afterwards `status`, `body` and the header lists are set. Never raises Exception."""

@@ -27,13 +27,11 @@ __all__ = [
     'Part',
     'RequestBody',
     'SizedReader',
-    'aread_form_fast',
     'merge_params',
     'parse_form',
     'process_multipart',
     'process_multipart_form_data',
     'process_urlencoded',
-    'read_form_fast',
 ]
 
 T = TypeVar('T')
@@ -1248,53 +1246,3 @@ Entity.processors = {
     'multipart/form-data': process_multipart_form_data,
     'multipart': process_multipart,
 }
-
-
-# --- the short way for small forms ----------------------------------------------------------------------------
-
-_UTF8 = ['utf-8']
-
-
-def read_form_fast(
-    reader: BodyReader, length: int, maxbytes: int | None, max_fields: int, charsets: list[str] = _UTF8
-) -> dict[str, Any]:
-    """Read a small urlencoded body of known length into a dict, without an Entity.
-
-    length: the declared one; the caller sees to it that it is at most max_field_bytes.
-    charsets: names the caller knows to be usable, in the order to try.
-    Raises HTTPError 400 and 413, ClientDisconnected, as RequestBody.process() does.
-    """
-    if maxbytes and length > maxbytes:
-        raise HTTPError(413)
-    data = reader.read(length)
-    if len(data) != length:
-        chunks, got = [data], len(data)
-        while data and got < length:
-            data = reader.read(length - got)
-            chunks.append(data)
-            got += len(data)
-        data = _whole(chunks, got, length)
-    return parse_form(data, charsets, max_fields)[0]
-
-
-async def aread_form_fast(
-    reader: BodyReader, length: int, maxbytes: int | None, max_fields: int, charsets: list[str] = _UTF8
-) -> dict[str, Any]:
-    """As read_form_fast, for async code."""
-    if maxbytes and length > maxbytes:
-        raise HTTPError(413)
-    data = await reader.aread(length)
-    if len(data) != length:
-        chunks, got = [data], len(data)
-        while data and got < length:
-            data = await reader.aread(length - got)
-            chunks.append(data)
-            got += len(data)
-        data = _whole(chunks, got, length)
-    return parse_form(data, charsets, max_fields)[0]
-
-
-def _whole(chunks: list[bytes], got: int, length: int) -> bytes:
-    if got < length:
-        raise ClientDisconnected(f'The body ended after {got} of {length} bytes.')
-    return b''.join(chunks)[:length]

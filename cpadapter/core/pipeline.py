@@ -86,7 +86,6 @@ class Exchange:
     context: Any = None
     closed = False
     disconnected = False
-    streaming = False
     dropped = False
     # The body is set and the head follows from it: no response was needed.
     answered = False
@@ -519,7 +518,6 @@ class Exchange:
         self.status = response.status
         self.code = response._code
         body = response._body
-        self.streaming = response.stream
         if type(body) is list and len(body) <= 1 and not response.stream:
             body = body[0] if body else b''
         self.body = body
@@ -626,7 +624,6 @@ class Exchange:
         self.status = status.decode('latin-1')
         self.code = 500
         self.body = b''.join(body)
-        self.streaming = False
         response = self.response
         response.status = self.status
         response.output_status = status
@@ -644,7 +641,6 @@ class Exchange:
 
     async def fail(self, exc: BaseException) -> None:
         """Answer anew, with an error page, because a streamed body raised before its first chunk."""
-        self.streaming = False
         try:
             try:
                 # Hooks and error pages look at the exception being handled, in whatever thread they run.
@@ -725,7 +721,6 @@ class Exchange:
             await self._close_body(self.body)
         self.dropped = True
         self.body = b''
-        self.streaming = False
 
     async def _close_body(self, body: Any) -> None:
         if type(body) is list:

@@ -154,7 +154,6 @@ class Plan:
         'error_page',
         'error_response',
         'filters',
-        'handler_is_async',
         'is_async',
         'keep',
         'light',
@@ -210,7 +209,6 @@ class Plan:
     query_separators: str
     overridden: frozenset[str]
     non_blocking: bool
-    handler_is_async: bool
     is_async: bool
     closes: bool
     simple: bool
@@ -334,9 +332,8 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
     plan.query_separators = setting('query_string_separators', _default(request_class, 'query_string_separators'))
     plan.overridden = _overridden(request_class)
     plan.non_blocking = bool(setting('non_blocking', False))
-    plan.handler_is_async = is_async
     # The colour is that of the page handler, or of any hook that runs with it.
-    plan.is_async = plan.handler_is_async or any(hook.is_async for point in HOOKPOINTS for hook in getattr(plan, point))
+    plan.is_async = is_async or any(hook.is_async for point in HOOKPOINTS for hook in getattr(plan, point))
     plan.closes = bool(plan.on_end_request) or request_class.close is not Request.close
     plan.simple = not (plan.setups or plan.overridden or plan.response_attrs or plan.response_headers) and (
         request_class.__init__ is Request.__init__

@@ -248,7 +248,6 @@ class Request:
     scope: Any = _Lazy(lambda r, x: x.head.native if 'asgi' in x.head.native else None, lambda: None)
     unique_id: Any = _Lazy(lambda r, x: LazyUUID4(), lambda: None)
     namespaces: Any = None  # set below the class
-    login_groups: Any = None
 
     def __init__(
         self, local_host: Any = None, remote_host: Any = None, scheme: str = 'http', server_protocol: str = 'HTTP/1.1'

@@ -7,7 +7,6 @@ gateways send what `finalize` makes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HTTPError
@@ -249,8 +248,3 @@ class Response:
                 raise TypeError(f'response.header_list value {value!r} is not a byte string.')
             result.append((name.decode('latin-1'), value.decode('latin-1')))
         return result
-
-
-def chunks_of(body: Any) -> Iterable[bytes]:
-    """Give a finalized body as an iterable of chunks."""
-    return [body] if isinstance(body, bytes) else body
