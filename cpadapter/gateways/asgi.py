@@ -502,8 +502,11 @@ async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) ->
                 await _run_in_pool(exchange)
         body = exchange.body
         if type(body) is not bytes:
-            await _stream(exchange, send)
+            await _stream(exchange, send, outside)
         elif not exchange.disconnected:
+            # What the server makes from here on, such as a timer for the idle connection, holds a copy of this
+            # context for as long as it likes: not the request with it.
+            exchange_var.set(outside)
             try:
                 await send({'type': 'http.response.start', 'status': exchange.code, 'headers': exchange.byte_headers()})
                 await send({'type': 'http.response.body', 'body': body})
@@ -513,6 +516,7 @@ async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) ->
             exchange.close_fast()
     finally:
         if not exchange.closed:
+            exchange_var.set(exchange)
             await _finish(exchange)
         exchange_var.set(outside)
 
@@ -622,8 +626,11 @@ class _Gone(Exception):
 _RUN_OF_CHUNKS = 16
 
 
-async def _stream(exchange: Any, send: Send) -> None:
-    """Send a streamed body chunk by chunk, as fast as the client takes it; stop at once when it has gone."""
+async def _stream(exchange: Any, send: Send, outside: Any) -> None:
+    """Send a streamed body chunk by chunk, as fast as the client takes it; stop at once when it has gone.
+
+    outside: the exchange around this one, which is the context's again when the last message is sent.
+    """
     body = exchange.body
     context = exchange.context or copy_context()
     chunks: Any = None
@@ -699,6 +706,7 @@ async def _stream(exchange: Any, send: Send) -> None:
                 return
             await put_head()
             failed = exchange.body
+            exchange_var.set(outside)
             await put(failed if type(failed) is bytes else b''.join(failed))
             return
         await put_head()
@@ -722,6 +730,7 @@ async def _stream(exchange: Any, send: Send) -> None:
                 raise
         if watcher is not None:
             watcher.cancel()
+        exchange_var.set(outside)
         await put(b'')
     except _Gone:
         exchange.disconnected = True

@@ -12,6 +12,7 @@ import pytest
 
 import cpadapter
 from cpadapter import expose
+from cpadapter.context import exchange_var
 from cpadapter.errors import ClientDisconnected
 from cpadapter.gateways.bridge import WorkerPool, pool_for
 
@@ -76,6 +77,51 @@ def run(asgi):
         return asgi.loop.run_until_complete(whole())
 
     return run
+
+
+class TestLastMessage:
+    @pytest.mark.parametrize('path', ['/', '/stream', '/broken_stream', '/hooked'])
+    def test_what_the_server_makes_of_it_does_not_hold_the_request(self, asgi, handler, run, path):
+        """A server arms its timer for idle connections there, with a copy of the context."""
+        seen = []
+
+        class Root:
+            @handler
+            def index(self):
+                return 'x'
+
+            @handler
+            def hooked(self):
+                return 'x'
+
+            @handler
+            def stream(self):
+                yield b'x'
+
+            @handler
+            def broken_stream(self):
+                raise RuntimeError
+                yield b'x'
+
+        def at_end():
+            seen.append(('hook', exchange_var.get() is not None))
+
+        streamed = {'response.stream': True}
+        hooked = {'hooks.on_end_request': at_end}
+        app = asgi.mount(Root(), config={'/stream': streamed, '/broken_stream': streamed, '/hooked': hooked})
+        connection = Connection(app, path=path)
+
+        async def send(message):
+            if message['type'] == 'http.response.body' and not message.get('more_body'):
+                seen.append(('last', exchange_var.get() is not None))
+
+        connection.send = send
+
+        async def main():
+            await connection.start()
+
+        run(main)
+        assert seen == [('last', False), *([('hook', True)] if path == '/hooked' else [])]
 
 
 class TestCancellation:
