@@ -62,6 +62,8 @@ core/config
 core/request
 core/response
 core/body
+core/forms
+core/reader
 core/log
 core/engine
 core/server

@@ -1,352 +1,43 @@
-"""Request bodies: bounded readers, form fields, multipart parts.
+"""Request bodies: Entity, RequestBody and Part, with the limits that config sets on them.
 
-Every algorithm is written once, as a coroutine over a function that gives the next bytes: blocking for `read` and
-`process`, awaited for `aread` and `aprocess`. Limits are counted as bytes arrive, whatever Content-Length says. Knows
-no environ, no scope, no loop and no thread: where a file must not be written on the loop, `offload` was handed in.
+A body is read when a page handler or the pipeline asks, blocking or awaited, by one of the processors of forms.py.
+Knows no environ, no scope, no loop and no thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from functools import lru_cache, partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ClientDisconnected, HTTPError
+from ..errors import HTTPError
 from ..extension.hooks import is_async_callable
 from ..protocol.headers import BadHeaderValue, HeaderElement, HeaderMap, header_elements
-from ..protocol.multipart import MultipartFault, MultipartFeed, PartHeaders, parse_boundary, parse_disposition
-from ..protocol.params import TooManyFields, known_charset, parse_urlencoded
+from ..protocol.multipart import MultipartFault, MultipartFeed, parse_disposition
+from ..protocol.params import known_charset
+from .forms import (
+    BUILT_IN,
+    PartReader,
+    Run,
+    header_map,
+    is_length,
+    merge_params,
+    old_process_multipart,
+    process_by_lines,
+    process_multipart,
+    process_multipart_form_data,
+    process_urlencoded,
+    read_urlencoded,
+    take_part,
+    undecodable,
+)
+from .reader import CHUNK, Offload, SizedReader, closed_on_error, run_blocking, temporary_file
 
 if TYPE_CHECKING:
     from ..typing import BodyReader
 
-__all__ = [
-    'Entity',
-    'Part',
-    'RequestBody',
-    'SizedReader',
-    'merge_params',
-    'parse_form',
-    'process_multipart',
-    'process_multipart_form_data',
-    'process_urlencoded',
-]
-
-T = TypeVar('T')
-# Gives at most so many bytes, b'' at the end.
-Fetch = Callable[[int], Awaitable[bytes]]
-# Calls a function of no arguments where it may block.
-Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
-
-# Bytes asked of the stream at once when a whole body is read.
-_CHUNK = 65536
-# Bytes gathered for one crossing to a thread that writes them.
-_BATCH = 262144
-# Bytes of a body kept in memory when it is read ahead of a processor that blocks.
-_AHEAD = 1048576
-# Multipart bodies inside parts of multipart bodies.
-_MAX_DEPTH = 4
-
-
-def _finish(coroutine: Coroutine[Any, Any, T]) -> T:
-    # Run what never suspends, because it was given blocking reads.
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    coroutine.close()
-    raise RuntimeError('An async body processor waits for something: it needs an async page handler and aprocess().')
-
-
-# --- readers --------------------------------------------------------------------------------------------------
-
-
-class SizedReader:
-    """A file of the bytes of one body, bounded, with the methods of a binary file open for reading.
-
-    fp: any object with `read(size)` giving at most `size` bytes and b'' at the end; with `aread` too where the async
-        methods are used (without it they block); None stands for an empty body.
-    length: bytes to come, None to read until the end. maxbytes: None or 0 for no limit.
-    bufsize: bytes asked for at once while looking for the end of a line.
-
-    Every reading method raises HTTPError 413 when more than `maxbytes` arrive, or are announced by `length`, and
-    ClientDisconnected when the stream ends before `length`: what has been read to the end is whole.
-    """
-
-    #: Set at the end if there were trailers and the stream offers them (`read_trailer_lines()`).
-    trailers: dict[bytes, bytes]
-
-    def __init__(
-        self, fp: Any, length: int | None, maxbytes: int | None, bufsize: int = 8192, has_trailers: bool = False
-    ) -> None:
-        self.fp = fp
-        self.length = length
-        self.maxbytes = maxbytes
-        self.bufsize = bufsize
-        self.bytes_read = 0
-        self.done = False
-        self.has_trailers = has_trailers
-        self._data = b''
-        self._start = 0
-        self._stopped = False
-
-    @property
-    def buffer(self) -> bytes:
-        """Bytes that have arrived and were not yet read."""
-        return self._data[self._start :]
-
-    # --- the stream below ---
-
-    async def _block(self, size: int) -> bytes:
-        return self.fp.read(size)  # type: ignore[no-any-return]
-
-    async def _wait(self, size: int) -> bytes:
-        aread = getattr(self.fp, 'aread', None)
-        return self.fp.read(size) if aread is None else await aread(size)  # type: ignore[no-any-return]
-
-    async def _pull(self, size: int, fetch: Fetch) -> bytes:
-        # One read of the stream: 1 to `size` bytes, or b'' at the end.
-        if self.done:
-            return b''
-        maxbytes, length, got = self.maxbytes, self.length, self.bytes_read
-        if maxbytes and (got > maxbytes or (length is not None and length > maxbytes)):
-            raise HTTPError(413)
-        if length is not None:
-            size = min(size, length - got)
-        elif maxbytes:
-            # One more than allowed, to tell a body of just maxbytes from a longer one.
-            size = min(size, maxbytes - got + 1)
-        if size <= 0 or self.fp is None:
-            data = b''
-        else:
-            try:
-                data = await fetch(size)
-            except HTTPError:
-                raise
-            except Exception as exc:
-                if type(exc).__name__ == 'MaxSizeExceeded':
-                    # COMPAT: servers of CherryPy's family announce their own limit so.
-                    raise HTTPError(413, f'Maximum request length: {exc.args[1]}' if exc.args[1:] else None) from exc
-                if isinstance(exc, OSError) and not isinstance(exc, ClientDisconnected):
-                    raise ClientDisconnected('The client left before the body was whole.') from exc
-                raise
-        if data:
-            self.bytes_read = got = got + len(data)
-            if maxbytes and got > maxbytes:
-                raise HTTPError(413)
-            if length is not None and got >= length:
-                self._end()
-            return data
-        if length is not None and got < length:
-            raise ClientDisconnected(f'The body ended after {got} of {length} bytes.')
-        self._end()
-        return b''
-
-    def finish(self) -> None:
-        """Read no more: later reads find the end."""
-        self._stopped = True
-        self._data, self._start = b'', 0
-        self._end()
-
-    def _end(self) -> None:
-        self.done = True
-        if self.has_trailers and not hasattr(self, 'trailers') and hasattr(self.fp, 'read_trailer_lines'):
-            self.trailers = _parse_trailers(self.fp.read_trailer_lines())
-
-    # --- the algorithms ---
-
-    async def _next(self, size: int, fetch: Fetch) -> bytes:
-        # What is at hand, else one read of the stream.
-        if self._start < len(self._data):
-            data = self._data[self._start : self._start + size]
-            self._start += len(data)
-            return data
-        return await self._pull(size, fetch)
-
-    async def _read(self, size: int | None, fp_out: Any, fetch: Fetch, offload: Offload | None) -> bytes | None:
-        left = -1 if size is None or size < 0 else size
-        step = max(self.bufsize, _CHUNK)
-        chunks: list[bytes] = []
-        while left:
-            data = await self._next(step if left < 0 else min(left, step), fetch)
-            if not data:
-                break
-            if left > 0:
-                left -= len(data)
-            if fp_out is None:
-                chunks.append(data)
-            elif offload is None:
-                fp_out.write(data)
-            else:
-                chunks.append(data)
-                if len(chunks) * step >= _BATCH:
-                    await offload(_Write(fp_out, chunks))
-                    chunks = []
-        if fp_out is not None:
-            if offload is not None and chunks:
-                await offload(_Write(fp_out, chunks))
-            return None
-        return chunks[0] if len(chunks) == 1 else b''.join(chunks)
-
-    async def _readline(self, size: int | None, fetch: Fetch) -> bytes:
-        left = -1 if size is None or size < 0 else size
-        chunks: list[bytes] = []
-        while left:
-            if self._start >= len(self._data):
-                self._data, self._start = await self._pull(self.bufsize, fetch), 0
-                if not self._data:
-                    break
-            start = self._start
-            limit = len(self._data) if left < 0 else min(len(self._data), start + left)
-            newline = self._data.find(b'\n', start, limit)
-            end = limit if newline < 0 else newline + 1
-            chunks.append(self._data[start:end])
-            self._start = end
-            if newline >= 0:
-                break
-            if left > 0:
-                left -= end - start
-        return chunks[0] if len(chunks) == 1 else b''.join(chunks)
-
-    async def _read_ahead(self, fetch: Fetch, offload: Offload | None) -> Any:
-        # Take in the rest of the body, so that blocking reads find it at hand; give the file it went to, if any.
-        spool: Any = None
-        chunks = [self.buffer]
-        size = len(chunks[0])
-        try:
-            while data := await self._pull(_CHUNK, fetch):
-                chunks.append(data)
-                size += len(data)
-                if size > _AHEAD:
-                    if spool is None:
-                        spool = _temporary_file()
-                    await _call(offload, _Write(spool, chunks))
-                    chunks, size = [], 0
-            if spool is None:
-                self._data, self._start = b''.join(chunks), 0
-                return None
-            await _call(offload, _Write(spool, chunks))
-            self._data, self._start = b'', 0
-            self.length, self.bytes_read, self.done = spool.tell(), 0, False
-            self.fp = spool
-            spool.seek(0)
-            return spool
-        except BaseException:
-            if spool is not None:
-                spool.close()
-            raise
-
-    # --- the file ---
-
-    def read(self, size: int | None = None, fp_out: Any = None) -> Any:
-        """Read `size` bytes, all if None or negative; fewer only at the end. With fp_out, write them there."""
-        return _finish(self._read(size, fp_out, self._block, None))
-
-    def read1(self, size: int = -1) -> bytes:
-        """Read what one read of the stream gives, at most `size` bytes; b'' at the end."""
-        return _finish(self._next(size if size > 0 else _CHUNK, self._block)) if size else b''
-
-    def readline(self, size: int | None = None) -> bytes:
-        """Read a line with its newline, at most `size` bytes of it; b'' at the end."""
-        return _finish(self._readline(size, self._block))
-
-    def readlines(self, sizehint: int | None = None) -> list[bytes]:
-        """Read lines until they hold `sizehint` bytes or more; all if None or not positive."""
-        lines, size = [], 0
-        while line := self.readline():
-            lines.append(line)
-            size += len(line)
-            if sizehint is not None and 0 < sizehint <= size:
-                break
-        return lines
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        line = self.readline()
-        if not line:
-            raise StopIteration
-        return line
-
-    next = __next__
-
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
-
-    async def aread(self, size: int | None = None) -> bytes:
-        """As read, for async code."""
-        return await self._read(size, None, self._wait, None) or b''
-
-    async def aread1(self, size: int = -1) -> bytes:
-        """As read1, for async code."""
-        return await self._next(size if size > 0 else _CHUNK, self._wait) if size else b''
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while data := await self._next(_CHUNK, self._wait):
-            yield data
-
-
-class _Write:
-    # A write to come: functools.partial would bind a join done too early, on the loop.
-    __slots__ = ('chunks', 'file')
-
-    def __init__(self, file: Any, chunks: list[bytes]) -> None:
-        self.file = file
-        self.chunks = chunks
-
-    def __call__(self) -> None:
-        for chunk in self.chunks:
-            self.file.write(chunk)
-
-
-async def _call(offload: Offload | None, call: Callable[[], Any]) -> Any:
-    return call() if offload is None else await offload(call)
-
-
-@contextmanager
-def _closed_on_error(file: Any) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        if file is not None:
-            file.close()
-        raise
-
-
-def _temporary_file() -> Any:
-    from tempfile import TemporaryFile
-
-    return TemporaryFile()
-
-
-def _parse_trailers(lines: Iterable[bytes]) -> dict[bytes, bytes]:
-    # SPEC: RFC 9112 7.1.2; names in Title-Case, repeated ones joined, folded lines unfolded with a space.
-    trailers: dict[bytes, bytes] = {}
-    name = b''
-    for line in lines:
-        if line[:1] in (b' ', b'\t'):
-            if not name:
-                raise HTTPError(400, 'Illegal continuation line.')
-            trailers[name] += b' ' + line.strip()
-            continue
-        key, colon, value = line.partition(b':')
-        if not colon:
-            raise HTTPError(400, 'Illegal header line.')
-        name, value = key.strip().title(), value.strip()
-        trailers[name] = trailers[name] + b', ' + value if name in trailers else value
-    return trailers
-
-
-# --- entities -------------------------------------------------------------------------------------------------
+__all__ = ['Entity', 'Part', 'RequestBody']
 
 
 @lru_cache(maxsize=256)
@@ -400,7 +91,7 @@ class Entity:
     max_header_size: int = 8192
     max_header_count: int = 50
 
-    _fault: MultipartFault | None = None
+    fault: MultipartFault | None = None
     _unknown_charset: str | None = None
 
     def __init__(
@@ -422,7 +113,7 @@ class Entity:
             kind, kind_params = known(declared)
         except BadHeaderValue as exc:
             # Reported when the body is processed: an entity that nobody reads does no harm.
-            self._fault = MultipartFault(str(exc))
+            self.fault = MultipartFault(str(exc))
         self.content_type = HeaderElement(kind, dict(kind_params))
         self.attempt_charsets = attempts = self.attempt_charsets[:]
         charset = kind_params.get('charset')
@@ -435,14 +126,14 @@ class Entity:
                     attempts.remove(charset)
                 attempts.insert(0, charset)
         length = get('Content-Length')
-        if length is not None and _is_length(length) and 'chunked' not in (get('Transfer-Encoding') or '').lower():
+        if length is not None and is_length(length) and 'chunked' not in (get('Transfer-Encoding') or '').lower():
             self.length = int(length)
         disposition = get('Content-Disposition')
         if disposition:
             try:
                 _, found = parse_disposition(disposition)
             except MultipartFault as exc:
-                self._fault = exc
+                self.fault = exc
             else:
                 self.name = found.get('name')
                 self.filename = found.get('filename')
@@ -464,28 +155,28 @@ class Entity:
 
     # --- the body as a file ---
 
-    def _stream(self) -> SizedReader:
+    def stream(self) -> SizedReader:
         if not isinstance(self.fp, SizedReader):
             self.fp = SizedReader(self.fp, self.length, None)
         return self.fp
 
     def read(self, size: int | None = None, fp_out: Any = None) -> Any:
         """Read `size` bytes, all if None or negative; fewer only at the end. With fp_out, write them there."""
-        return self._stream().read(size, fp_out)
+        return self.stream().read(size, fp_out)
 
     def readline(self, size: int | None = None) -> bytes:
         """Read a line with its newline, at most `size` bytes of it; b'' at the end."""
-        return self._stream().readline(size)
+        return self.stream().readline(size)
 
     def readlines(self, sizehint: int | None = None) -> list[bytes]:
         """Read lines until they hold `sizehint` bytes or more; all if None or not positive."""
-        return self._stream().readlines(sizehint)
+        return self.stream().readlines(sizehint)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        return next(self._stream())
+        return next(self.stream())
 
     def next(self) -> bytes:
         """Give the next line; StopIteration at the end."""
@@ -493,22 +184,22 @@ class Entity:
 
     async def aread(self, size: int | None = None) -> bytes:
         """As read, for async code."""
-        return await self._stream().aread(size)
+        return await self.stream().aread(size)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Give the rest of the body in chunks as they arrive."""
-        return self._stream().__aiter__()
+        return self.stream().__aiter__()
 
     def read_into_file(self, fp_out: Any = None) -> Any:
         """Write the rest of the body to `fp_out`, or to a new make_file(), and return that file, at its end."""
         file = self.make_file() if fp_out is None else fp_out
-        with _closed_on_error(file if fp_out is None else None):
+        with closed_on_error(file if fp_out is None else None):
             self.read(fp_out=file)
         return file
 
     def make_file(self) -> Any:
         """Give the file that content is written to: a temporary file without a name."""
-        return _temporary_file()
+        return temporary_file()
 
     def close(self) -> None:
         """Close the temporary files of this entity and of its parts."""
@@ -546,7 +237,7 @@ class Entity:
 
         Raises HTTPError 400 if none can, 415 if the sender named an unknown charset.
         """
-        self._check_charset()
+        self.check_charset()
         for charset in self.attempt_charsets:
             try:
                 text = value.decode(charset)
@@ -554,9 +245,9 @@ class Entity:
                 continue
             self.charset = charset
             return text
-        raise _undecodable(self.attempt_charsets)
+        raise undecodable(self.attempt_charsets)
 
-    def _check_charset(self) -> None:
+    def check_charset(self) -> None:
         if self._unknown_charset is not None:
             raise HTTPError(415, f'The charset {self._unknown_charset[:40]!r} is not supported.')
 
@@ -564,7 +255,7 @@ class Entity:
 
     def process(self) -> None:
         """Read the body by the processor of its media type, or of its major type, or by default_proc()."""
-        _finish(self._process(_Run(self, True, None)))
+        run_blocking(self._process(Run(self, True, None)))
 
     async def aprocess(self, offload: Offload | None = None) -> None:
         """As process, for async code.
@@ -572,23 +263,23 @@ class Entity:
         offload: async function that calls its argument in a thread; files are written there. Without it they are
             written on the loop. Processors that are plain functions run after the body has been read ahead for them.
         """
-        await self._process(_Run(self, False, offload))
+        await self._process(Run(self, False, offload))
 
     def default_proc(self) -> Any:
         """Process a body no processor is for: leave it to be read by the page handler."""
 
-    def _processor(self) -> Callable[[Any], Any] | None:
+    def find_processor(self) -> Callable[[Any], Any] | None:
         kind = self.content_type.value
         return self.processors.get(kind) or self.processors.get(kind.partition('/')[0])
 
-    async def _process(self, run: _Run) -> None:
-        if self._fault is not None:
-            raise HTTPError(self._fault.status, str(self._fault)) from self._fault
-        processor = self._processor()
-        built_in = None if processor is None else _BUILT_IN.get(processor)
+    async def _process(self, run: Run) -> None:
+        if self.fault is not None:
+            raise HTTPError(self.fault.status, str(self.fault)) from self.fault
+        processor = self.find_processor()
+        built_in = None if processor is None else BUILT_IN.get(processor)
         if built_in is not None:
-            if built_in is not _urlencoded and not _is_standard(self.part_class):
-                await self._run_custom(_process_by_lines, (self, processor), run)
+            if built_in is not read_urlencoded and not self.part_class.reads_by_events():
+                await self._run_custom(process_by_lines, (self, processor), run)
             else:
                 await built_in(self, run)
         elif processor is not None:
@@ -600,10 +291,10 @@ class Entity:
             else:
                 await self._run_custom(default, (), run)
 
-    async def _run_custom(self, call: Callable[..., Any], args: tuple[Any, ...], run: _Run) -> None:
+    async def _run_custom(self, call: Callable[..., Any], args: tuple[Any, ...], run: Run) -> None:
         # An exception instance, such as HTTPError(415), raises itself: nothing to read for it.
         if not run.blocking and not is_async_callable(call) and not isinstance(call, BaseException):
-            spool = await self._stream()._read_ahead(self._stream()._wait, run.offload)
+            spool = await self.stream().read_ahead(self.stream().fetch_waiting, run.offload)
             if spool is not None:
                 run.spools.append(spool)
         result = call(*args)
@@ -649,7 +340,7 @@ class Part(Entity):
             while line := fp.readline(cls.max_header_size + 2):
                 for event in feed.feed(line):
                     if isinstance(event, list):
-                        return _header_map(event)
+                        return header_map(event)
         except MultipartFault as exc:
             raise HTTPError(exc.status, str(exc)) from exc
         raise HTTPError(400, 'Illegal end of headers.')
@@ -666,7 +357,7 @@ class Part(Entity):
         # The line break before a boundary belongs to the boundary: it is held back until the next line is known.
         held, at_line_start = b'', True
         try:
-            while line := self.fp.readline(_CHUNK):
+            while line := self.fp.readline(CHUNK):
                 if at_line_start and line.startswith(delimiter):
                     tail = line[len(delimiter) :].strip()
                     if tail in (b'', b'--'):
@@ -699,7 +390,7 @@ class Part(Entity):
     def read_into_file(self, fp_out: Any = None) -> Any:
         """Write the content to `fp_out`, or to a new make_file(), and return that file at position 0."""
         file = self.make_file() if fp_out is None else fp_out
-        with _closed_on_error(file if fp_out is None else None):
+        with closed_on_error(file if fp_out is None else None):
             if self._received:
                 self.read(fp_out=file)
             else:
@@ -725,21 +416,43 @@ class Part(Entity):
             self.file = result
             self.file.seek(0)
 
+    @classmethod
+    def is_stored(cls) -> bool:
+        """Say whether content is stored as it arrives: not where a subclass reads it itself."""
+        return (
+            cls.default_proc is Part.default_proc
+            and cls.process is Part.process
+            and cls.read_into_file is Part.read_into_file
+            and cls.read is Part.read
+        )
+
+    @classmethod
+    def reads_by_events(cls) -> bool:
+        """Say whether parts come from the push parser: not where a subclass reads them line by line.
+
+        COMPAT: part classes may replace the methods that read a part out of the body.
+        """
+        return (
+            getattr(cls.from_fp, '__func__', None) is Part.from_fp.__func__  # type: ignore[attr-defined]
+            and getattr(cls.read_headers, '__func__', None) is Part.read_headers.__func__  # type: ignore[attr-defined]
+            and cls.read_lines_to_boundary is Part.read_lines_to_boundary
+        )
+
     def close(self) -> None:
         super().close()
         if self._received and isinstance(self.fp, SizedReader) and self.fp.fp is not None:
             self.fp.fp.close()
 
-    def _stream(self) -> SizedReader:
+    def stream(self) -> SizedReader:
         if self.fp is None:
             source = self.file if self.file is not None else BytesIO(self.value or b'')
             self.fp = SizedReader(source, None, None)
-        return super()._stream()
+        return super().stream()
 
-    async def _process(self, run: _Run) -> None:
-        if not self._received and self._fault is None:
-            processor = self._processor()
-            if processor is None or processor in _BUILT_IN:
+    async def _process(self, run: Run) -> None:
+        if not self._received and self.fault is None:
+            processor = self.find_processor()
+            if processor is None or processor in BUILT_IN:
                 # The stream goes on behind this part: only its own bytes may be processed.
                 self.default_proc()
                 self.fp, self._received = None, True
@@ -790,14 +503,14 @@ class RequestBody(Entity):
         ):
             self.attempt_charsets.append('ISO-8859-1')
         if self.processors.get('multipart') is process_multipart:
-            self.processors['multipart'] = _old_process_multipart
+            self.processors['multipart'] = old_process_multipart
 
-    def _stream(self) -> SizedReader:
+    def stream(self) -> SizedReader:
         if not isinstance(self.fp, SizedReader):
             self.fp = SizedReader(self.fp, self.length, self.maxbytes, self.bufsize, 'Trailer' in self.headers)
         return self.fp
 
-    async def _process(self, run: _Run) -> None:
+    async def _process(self, run: Run) -> None:
         if self.processed:
             return
         headers = self.headers
@@ -806,10 +519,10 @@ class RequestBody(Entity):
         if length is None or length == '':
             if self.length_required and not headers.get('Transfer-Encoding'):
                 raise HTTPError(411)
-        elif not _is_length(length):
+        elif not is_length(length):
             raise HTTPError(400, 'Malformed Content-Length Header.')
         self.processed = True
-        self._stream()
+        self.stream()
         self._spools = run.spools
         try:
             await super()._process(run)
@@ -827,9 +540,9 @@ class RequestBody(Entity):
     async def aread_into_file(self, fp_out: Any = None, offload: Offload | None = None) -> Any:
         """As read_into_file, for async code; `offload` as aprocess takes it."""
         file = self.make_file() if fp_out is None else fp_out
-        stream = self._stream()
-        with _closed_on_error(file if fp_out is None else None):
-            await stream._read(None, file, stream._wait, offload)
+        stream = self.stream()
+        with closed_on_error(file if fp_out is None else None):
+            await stream.read_by(None, file, stream.fetch_waiting, offload)
         return file
 
     async def aparts(self, offload: Offload | None = None) -> AsyncIterator[Any]:
@@ -843,403 +556,10 @@ class RequestBody(Entity):
                 yield part
             return
         self.processed = True
-        reader = _PartReader(self, _Run(self, False, offload), _take_part)
+        reader = PartReader(self, Run(self, False, offload), take_part)
         while (part := await reader.next()) is not None:
             yield part
 
-
-# --- processors -----------------------------------------------------------------------------------------------
-
-
-class _Run:
-    # One run over a body: how to read it, and what its limits have left.
-    __slots__ = ('blocking', 'max_field', 'max_headers', 'maxparts', 'maxrambytes', 'offload', 'spools')
-
-    def __init__(self, entity: Entity, blocking: bool, offload: Offload | None) -> None:
-        self.blocking = blocking
-        self.offload = offload
-        self.maxparts = entity.maxparts or float('inf')
-        self.max_field = entity.max_field_bytes or float('inf')
-        self.max_headers = (entity.max_header_size, entity.max_header_count)
-        self.maxrambytes: int | None = getattr(entity, 'maxrambytes', None)
-        self.spools: list[Any] = []
-
-    def fetch(self, stream: SizedReader) -> Fetch:
-        source = stream._block if self.blocking else stream._wait
-
-        async def fetch(size: int) -> bytes:
-            return await stream._next(size, source)
-
-        return fetch
-
-
-def _is_length(value: str) -> bool:
-    # SPEC: RFC 9110 8.6: digits only. int() would take signs, spaces, underscores and other scripts' digits.
-    return value.isascii() and value.isdigit() and len(value) < 20
-
-
-def _undecodable(charsets: list[str]) -> HTTPError:
-    return HTTPError(
-        400, f'The request entity could not be decoded. The following charsets were attempted: {charsets!r}'
-    )
-
-
-def _add_param(params: dict[str, Any], key: str, value: Any) -> None:
-    if key not in params:
-        params[key] = value
-    elif isinstance(params[key], list):
-        params[key].append(value)
-    else:
-        params[key] = [params[key], value]
-
-
-def merge_params(target: dict[str, Any], extra: Mapping[str, Any], protected: Collection[str] = ()) -> None:
-    """Add `extra` to `target`; a name in both gets one flat list, the values of `target` first.
-
-    protected: names of `target` that stay as they are.
-    """
-    for key, value in extra.items():
-        if key not in target:
-            target[key] = value
-        elif key not in protected:
-            known = target[key]
-            target[key] = [
-                *(known if isinstance(known, list) else [known]),
-                *(value if isinstance(value, list) else [value]),
-            ]
-
-
-async def _urlencoded(entity: Entity, run: _Run) -> None:
-    entity._check_charset()
-    fetch = run.fetch(entity._stream())
-    maxfields = entity.maxfields or float('inf')
-    max_field = entity.max_field_bytes or float('inf')
-    chunks: list[bytes] = []
-    separators = size = 0
-    while data := await fetch(_CHUNK):
-        chunks.append(data)
-        separators += data.count(b'&')
-        # `size` is that of the field not ended yet: enough to refuse early what never ends.
-        last = data.rfind(b'&')
-        size = size + len(data) if last < 0 else len(data) - last - 1
-        if separators > maxfields or size > max_field:
-            raise HTTPError(413)
-    data = b''.join(chunks)
-    if len(data) > max_field and max(map(len, data.split(b'&'))) > max_field:
-        raise HTTPError(413)
-    fields, entity.charset = parse_form(
-        data, entity.attempt_charsets, entity.maxfields or len(data) + 1, entity.separators
-    )
-    if not entity.params:
-        entity.params.update(fields)
-        return
-    for key, value in fields.items():
-        for item in value if isinstance(value, list) else (value,):
-            _add_param(entity.params, key, item)
-
-
-def parse_form(data: bytes, charsets: list[str], max_fields: int, separators: str = '&') -> tuple[dict[str, Any], str]:
-    """Read an urlencoded body into (fields, charset); HTTPError 400 if no charset fits, 413 for too many fields."""
-    try:
-        return parse_urlencoded(data, charsets, max_fields, separators)
-    except TooManyFields as exc:
-        raise HTTPError(413, str(exc)) from exc
-    except UnicodeError as exc:
-        raise _undecodable(charsets) from exc
-
-
-_Take = Callable[[Entity, Any], None]
-
-
-async def _multipart(entity: Entity, run: _Run, fetch: Fetch | None = None, depth: int = 0) -> None:
-    await _store_parts(_PartReader(entity, run, _take_part, fetch, depth))
-
-
-async def _form_data(entity: Entity, run: _Run, fetch: Fetch | None = None, depth: int = 0) -> None:
-    await _store_parts(_PartReader(entity, run, _take_form_part, fetch, depth))
-
-
-async def _old_multipart(entity: Entity, run: _Run, fetch: Fetch | None = None, depth: int = 0) -> None:
-    await _store_parts(_PartReader(entity, run, _take_old_part, fetch, depth))
-
-
-async def _store_parts(reader: _PartReader) -> None:
-    while (part := await reader.next()) is not None:
-        try:
-            reader.take(reader.entity, part)
-        except BaseException:
-            part.close()
-            raise
-
-
-def _take_part(entity: Entity, part: Any) -> None:
-    entity.parts.append(part)
-
-
-def _take_form_part(entity: Entity, part: Any) -> None:
-    if part.name is None:
-        entity.parts.append(part)
-    elif _is_field(part):
-        _add_param(entity.params, part.name, part.fullvalue())
-        part.close()
-    else:
-        _add_param(entity.params, part.name, part)
-
-
-def _take_old_part(entity: Entity, part: Any) -> None:
-    # COMPAT: parts of other multipart types are page handler arguments too, under 'parts' if they have no name.
-    value = part.fullvalue() if _is_field(part) else part
-    entity.parts.append(part)
-    _add_param(entity.params, 'parts' if part.name is None else part.name, value)
-
-
-def _is_field(part: Any) -> bool:
-    # A part that holds parts has no text.
-    return part.filename is None and (part.value is not None or part.file is not None)
-
-
-class _PartReader:
-    # Pulls the parts of one multipart entity, each received whole. `fetch` is given for a part's own parts.
-    _END = object()
-
-    def __init__(self, entity: Entity, run: _Run, take: _Take, fetch: Fetch | None = None, depth: int = 0) -> None:
-        self.entity = entity
-        self.run = run
-        self.take = take
-        self.depth = depth
-        self._fetch = run.fetch(entity._stream()) if fetch is None else fetch
-        self._events: Iterator[PartHeaders | bytes | None] = iter(())
-        self._ended = False
-        try:
-            boundary = parse_boundary(entity.content_type.params.get('boundary'))
-        except MultipartFault as exc:
-            raise HTTPError(exc.status, str(exc)) from exc
-        self._boundary = b'--' + boundary.encode('ascii')
-        self._feed = MultipartFeed(boundary, *run.max_headers)
-
-    async def _event(self) -> Any:
-        try:
-            while True:
-                for event in self._events:
-                    return event
-                if self._ended:
-                    return self._END
-                # What follows the last boundary is read as well: it counts, and the connection goes on behind it.
-                chunk = await self._fetch(_CHUNK)
-                if chunk:
-                    self._events = self._feed.feed(chunk)
-                else:
-                    self._feed.close()
-                    self._ended = True
-        except MultipartFault as exc:
-            raise HTTPError(exc.status, str(exc)) from exc
-
-    async def _part_data(self, size: int) -> bytes:
-        # The content of the part being received, as a Fetch for a reader of the parts inside it.
-        event = await self._event()
-        if event is None:
-            self._part_ended = True
-            return b''
-        return event  # type: ignore[no-any-return]
-
-    async def next(self) -> Any:
-        """Give the next part, None after the last."""
-        headers = await self._event()
-        if headers is self._END:
-            return None
-        run = self.run
-        run.maxparts -= 1
-        if run.maxparts < 0:
-            raise HTTPError(413)
-        part = self.entity.part_class(None, _header_map(headers), self._boundary)
-        if run.maxrambytes is not None:
-            part.maxrambytes = run.maxrambytes
-        try:
-            await self._receive(part)
-        except BaseException:
-            part.close()
-            raise
-        return part
-
-    async def _receive(self, part: Any) -> None:
-        if part._fault is not None:
-            raise HTTPError(part._fault.status, str(part._fault)) from part._fault
-        processor = part._processor()
-        is_file = part.filename is not None
-        if (processor is not None and processor not in _BUILT_IN) or not _is_plain(type(part)):
-            content = await self._collect(part, _temporary_file)
-            part.fp = SizedReader(BytesIO(content) if isinstance(content, bytes) else content, None, None)
-            result = part.process()
-            if hasattr(result, '__await__'):
-                await result
-        elif processor is None or processor is process_urlencoded or is_file:
-            # A file is stored whatever its type.
-            content = await self._collect(part, part.make_file)
-            if isinstance(content, bytes):
-                part.value = content
-            else:
-                part.file = content
-            if processor is process_urlencoded and not is_file:
-                data = content if isinstance(content, bytes) else content.read()
-                part._check_charset()
-                part.params, _ = parse_form(data, part.attempt_charsets, self.entity.maxfields or len(data) + 1)
-                if part.file is not None:
-                    part.file.seek(0)
-        else:
-            if self.depth >= _MAX_DEPTH:
-                raise HTTPError(400, 'Multipart bodies are nested too deeply.')
-            part.part_class = type(part)
-            inner = _form_data if processor is process_multipart_form_data else _multipart
-            self._part_ended = False
-            await inner(part, self.run, self._part_data, self.depth + 1)
-
-    async def _collect(self, part: Any, make_file: Callable[[], Any]) -> Any:
-        # Receive the part's content: bytes, or a file at position 0 if it has a name or is too long for memory.
-        run = self.run
-        offload = run.offload
-        is_field = part.filename is None and self.take is not _take_part
-        max_size = run.max_field if is_field else float('inf')
-        in_memory: float = -1 if part.filename else part.maxrambytes
-        if is_field and part.name is not None and self.take is _take_form_part:
-            # It becomes text at once.
-            in_memory = max_size
-        batch = 1 if offload is None else _BATCH
-        file: Any = None
-        chunks: list[bytes] = []
-        size = pending = 0
-
-        def store() -> None:
-            nonlocal file
-            if file is None:
-                file = make_file()
-            for chunk in chunks:
-                file.write(chunk)
-
-        def store_last() -> None:
-            store()
-            file.seek(0)
-
-        try:
-            while (data := await self._event()) is not None:
-                size += len(data)
-                if size > max_size:
-                    raise HTTPError(413)
-                chunks.append(data)
-                pending += len(data)
-                if size > in_memory and pending >= batch:
-                    await _call(offload, store)
-                    chunks.clear()
-                    pending = 0
-            if size <= in_memory:
-                return b''.join(chunks)
-            await _call(offload, store_last)
-            return file
-        except BaseException:
-            if file is not None:
-                file.close()
-            raise
-
-
-def _header_map(headers: PartHeaders) -> HeaderMap:
-    found = HeaderMap()
-    for name, value in headers:
-        found[name] = f'{found[name]}, {value}' if name in found else value
-    return found
-
-
-def _is_plain(cls: Any) -> bool:
-    # Parts that do not read their content themselves are given it as it arrives.
-    return (
-        cls.default_proc is Part.default_proc
-        and cls.process is Part.process
-        and cls.read_into_file is Part.read_into_file
-        and cls.read is Part.read
-    )
-
-
-def _is_standard(cls: Any) -> bool:
-    # COMPAT: part classes may replace the methods that read a part line by line out of the body.
-    return (
-        getattr(cls.from_fp, '__func__', None) is Part.from_fp.__func__  # type: ignore[attr-defined]
-        and getattr(cls.read_headers, '__func__', None) is Part.read_headers.__func__  # type: ignore[attr-defined]
-        and cls.read_lines_to_boundary is Part.read_lines_to_boundary
-    )
-
-
-def _process_by_lines(entity: Entity, processor: Callable[[Any], Any]) -> None:
-    stream = entity._stream()
-    try:
-        delimiter = b'--' + parse_boundary(entity.content_type.params.get('boundary')).encode('ascii')
-    except MultipartFault as exc:
-        raise HTTPError(exc.status, str(exc)) from exc
-    take: _Take = _TAKES[processor]
-    maxparts = entity.maxparts or float('inf')
-    max_field = entity.max_field_bytes or float('inf')
-    at_line_start = True
-    while line := stream.readline(_CHUNK):
-        if at_line_start and line.rstrip() in (delimiter, delimiter + b'--'):
-            break
-        at_line_start = line.endswith(b'\n')
-    else:
-        if stream.bytes_read:
-            raise HTTPError(400, 'Illegal end of multipart body.')
-        return
-    ended = line.rstrip() != delimiter
-    while not ended:
-        maxparts -= 1
-        if maxparts < 0:
-            raise HTTPError(413)
-        part = entity.part_class.from_fp(stream, delimiter)
-        try:
-            part.process()
-            if take is not _take_part and part.filename is None and part.file is not None:
-                part.file.seek(0, 2)
-                if part.file.tell() > max_field:
-                    raise HTTPError(413)
-                part.file.seek(0)
-            take(entity, part)
-        except BaseException:
-            part.close()
-            raise
-        ended = stream._stopped
-
-
-def process_urlencoded(entity: Entity) -> None:
-    """Read an application/x-www-form-urlencoded body into `entity.params`.
-
-    Raises HTTPError 400 if no charset decodes all of it, 413 above maxfields or max_field_bytes.
-    """
-    _finish(_urlencoded(entity, _Run(entity, True, None)))
-
-
-def process_multipart(entity: Entity) -> None:
-    """Read every part of a multipart body into `entity.parts`."""
-    _finish(_multipart(entity, _Run(entity, True, None)))
-
-
-def process_multipart_form_data(entity: Entity) -> None:
-    """Read a multipart/form-data body: named parts into `entity.params`, others into `entity.parts`.
-
-    A field becomes text, a part with a file name (also an empty one) or with parts of its own a Part.
-    """
-    _finish(_form_data(entity, _Run(entity, True, None)))
-
-
-def _old_process_multipart(entity: Entity) -> None:
-    _finish(_old_multipart(entity, _Run(entity, True, None)))
-
-
-_BUILT_IN: dict[Callable[[Any], Any], Callable[[Any, _Run], Coroutine[Any, Any, None]]] = {
-    process_urlencoded: _urlencoded,
-    process_multipart: _multipart,
-    process_multipart_form_data: _form_data,
-    _old_process_multipart: _old_multipart,
-}
-_TAKES: dict[Callable[[Any], Any], _Take] = {
-    process_multipart: _take_part,
-    process_multipart_form_data: _take_form_part,
-    _old_process_multipart: _take_old_part,
-}
 
 Entity.processors = {
     'application/x-www-form-urlencoded': process_urlencoded,

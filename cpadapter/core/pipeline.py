@@ -17,7 +17,7 @@ from ..errors import ClientDisconnected, HTTPError, HTTPRedirect, InternalRedire
 from ..extension.dispatch import mismatch
 from ..extension.hooks import Hook, log_once, run_hooks
 from ..protocol.headers import BadHeaderValue
-from .body import merge_params, parse_form
+from .forms import merge_params, parse_form
 from .request import Request, parse_query
 from .response import NO_BODY, is_async_body
 

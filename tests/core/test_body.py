@@ -14,17 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpadapter.core import body as bodies
-from cpadapter.core.body import (
-    Entity,
-    Part,
-    RequestBody,
-    SizedReader,
-    merge_params,
-    parse_form,
-    process_multipart,
-    process_urlencoded,
-)
+from cpadapter.core.body import Entity, Part, RequestBody
+from cpadapter.core.forms import merge_params, parse_form, process_multipart, process_urlencoded
+from cpadapter.core.reader import SizedReader
 from cpadapter.errors import ClientDisconnected, HTTPError
 from cpadapter.protocol.headers import HeaderMap
 
@@ -1126,4 +1118,3 @@ def test_multipart_is_imported_with_the_first_multipart_body():
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.split() == []
-    assert bodies._CHUNK == 65536
