@@ -32,6 +32,7 @@ __all__ = [
     'current_url',
     'format_exc',
     'get_error_page',
+    'page_type',
 ]
 
 # What stands in "Powered by": a product token without a version.
@@ -110,7 +111,7 @@ class HTTPRedirect(CherryPyException):
 
     encoding = 'utf-8'
     default_status = _DefaultStatus()
-    urls: list[str]
+    urls: Any = None
 
     def __init__(self, urls: Any, status: Any = None, encoding: str | None = None) -> None:
         base = None
@@ -380,7 +381,7 @@ def _page_of_callable(page: Any) -> bytes:
 
 def _default_page(exchange: Any, code: int, reason: str, values: dict[str, str], failure: str) -> bytes:
     headers = exchange.response.headers
-    kind = _negotiate(exchange.request.headers.get('Accept'))
+    kind = page_type(exchange.request.headers.get('Accept'))
     # The page depends on Accept: a cache must not give one client's kind to another.
     vary = headers.get('Vary')
     if not vary:
@@ -421,8 +422,11 @@ def _default_page(exchange: Any, code: int, reason: str, values: dict[str, str],
 _JSON = ('application/problem+json', 'application/json')
 
 
-def _negotiate(accept: Any) -> str:
-    """Choose the default page's media type: HTML unless another is named and HTML is not wanted as much."""
+def page_type(accept: str | None) -> str:
+    """Choose an error page's media type: HTML unless another is named and HTML is not wanted as much.
+
+    accept: the Accept field. Gives 'text/html', 'application/problem+json' or 'text/plain'.
+    """
     if not accept or ('json' not in accept.lower() and 'text/plain' not in accept.lower()):
         return 'text/html'
     try:

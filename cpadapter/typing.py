@@ -67,7 +67,7 @@ class BodyReader(Protocol):
         """
 
     async def aread(self, size: int = -1, /) -> bytes:
-        """The same for async code; never suspends where reading blocks by nature (WSGI)."""
+        """The same for async code; under WSGI it suspends on an event loop only."""
 
 
 class Exchange(Protocol):

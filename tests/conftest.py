@@ -118,6 +118,8 @@ class Call:
         self.stop_after = more.pop('stop_after', None)
         # Bytes of the body that arrive before the client goes away; None sends it whole.
         self.cut_at = more.pop('cut_at', None)
+        # The pieces in which the body arrives; None leaves that to the client.
+        self.pieces = more.pop('pieces', None)
         assert not more, f'unknown: {more}'
 
 
@@ -167,6 +169,22 @@ class Client:
             site.engine.ensure_exited()
 
 
+class _Pieces(io.RawIOBase):
+    """A body that arrives in pieces, as a server's stream gives it: each read has what has come, `size` at most."""
+
+    def __init__(self, pieces):
+        self.pieces = list(reversed(pieces))
+
+    def read(self, size=-1):
+        if not self.pieces:
+            return b''
+        piece = self.pieces.pop()
+        if 0 <= size < len(piece):
+            self.pieces.append(piece[size:])
+            piece = piece[:size]
+        return piece
+
+
 class _Cut(io.RawIOBase):
     """A client's body that ends early, as a server sees it."""
 
@@ -200,6 +218,8 @@ class WsgiClient(Client):
             'wsgi.multiprocess': False,
             'wsgi.run_once': False,
         }
+        if call.pieces is not None:
+            environ['wsgi.input'] = _Pieces(call.pieces)
         if call.chunked:
             environ['wsgi.input_terminated'] = True
         if call.raw:
@@ -273,6 +293,11 @@ class AsgiChecker:
         if call.cut_at is not None:
             yield {'type': 'http.request', 'body': call.body[: call.cut_at], 'more_body': True}
             self.gone.set()
+            return
+        if call.pieces is not None:
+            for piece in call.pieces:
+                yield {'type': 'http.request', 'body': piece, 'more_body': True}
+            yield {'type': 'http.request', 'body': b'', 'more_body': False}
             return
         # In two messages and an empty last one, so that no reader gets away with looking at the first alone.
         middle = len(call.body) // 2

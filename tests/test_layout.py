@@ -58,6 +58,7 @@ core/checker
 core/plan
 core/pipeline
 core/websocket
+core/debug_page
 core/config
 core/request
 core/response
@@ -87,9 +88,11 @@ changes
 protocol/messages
 protocol/multipart
 protocol/cookies
+protocol/codings
 protocol/headers
 protocol/status
 protocol/params
+protocol/files
 protocol/iterators
 protocol/ranges
 protocol/dates

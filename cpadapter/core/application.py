@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..changes import changed, changes
 from ..context import current, default_site, exchange_var
 from ..errors import HTTPError, NotFound
-from ..extension.dispatch import Dispatcher, is_plain
+from ..extension.dispatch import LEAF, Dispatcher, is_plain
 from ..extension.hooks import is_async_callable
 from ..extension.namespaces import NamespaceSet, WatchedDict
 from ..gateways.callable import DualCallable
@@ -210,7 +210,18 @@ class Application(DualCallable):
         exchange_var.set(exchange)
         # Held from here on: a change of config meanwhile puts new dicts in their place, which what follows is not for.
         routes = self._routes
+        arg_routes = self._arg_routes
         route = routes.get(path_info)
+        args: Any = ()
+        if route is None and arg_routes and '%' not in path_info and path_info[-1:] != '/':
+            # PERF: a page handler that takes path segments as arguments is known by the path before them.
+            cut = path_info.rfind('/')
+            while cut > 0:
+                route = arg_routes.get(path_info[:cut])
+                if route is not None:
+                    args = path_info[cut + 1 :].split('/')
+                    break
+                cut = path_info.rfind('/', 0, cut)
         if route is not None and request is None and head.fault is None and fault is None:
             # PERF: the walk was done before. What it found is looked up again, and counts if it is still the same.
             node, name, func, marks, steps, confs, exchange.is_index, plan = route
@@ -225,6 +236,7 @@ class Application(DualCallable):
                             break
                     else:
                         exchange.handler = handler
+                        exchange.args = args
                         exchange.plan = plan
                         return exchange
         if self._unusual or request is not None or fault is not None or head.fault is not None:
@@ -247,8 +259,7 @@ class Application(DualCallable):
                     exchange.confs = confs
                     plan = self._plan_for(exchange)
                 exchange.plan = plan
-                if not exchange.args:
-                    self._remember(routes, path_info, func, is_index, plan)
+                self._remember(arg_routes if exchange.args else routes, exchange, func, is_index, plan)
                 return exchange
             exchange.confs = confs
             exchange.plan = self._plan_for(exchange)
@@ -258,7 +269,9 @@ class Application(DualCallable):
             self._catch_up(exchange, exchange._request)
         return exchange
 
-    def _remember(self, routes: dict[str, Any], path_info: str, func: Any, is_index: bool | None, plan: Plan) -> None:
+    def _remember(
+        self, routes: dict[str, Any], exchange: Exchange, func: Any, is_index: bool | None, plan: Plan
+    ) -> None:
         """Keep what the walk along a path found, if it can be checked by looking at a few attributes again.
 
         That is so for a method on long-lived nodes, all of them stored: what a property or `__getattr__` gives is
@@ -271,6 +284,14 @@ class Application(DualCallable):
             or type(self._dispatcher) is not Dispatcher
         ):
             return
+        path_info = exchange.path_info
+        args = exchange.args
+        if args:
+            # Where nothing could stand below the function: neither a node of its own nor a config section.
+            rest = '/' + '/'.join(args)
+            if is_index or self.sections or not func.__dict__.keys() <= LEAF or not path_info.endswith(rest):
+                return
+            path_info = path_info[: -len(rest)]
         names = [name for name in path_info.split('/') if name]
         if is_index:
             names.append('index')
@@ -467,6 +488,7 @@ class Application(DualCallable):
             plans.clear()
             self._plans_by_handler.clear()
             self._routes.clear()
+            self._arg_routes.clear()
         plans[key] = plan
 
     def _fault_plan(self, confs: Any) -> Plan:
@@ -490,6 +512,8 @@ class Application(DualCallable):
         self._colours: dict[Any, tuple[bool, Any]] = {}
         self._plans_by_handler: dict[Any, Plan] = {}
         self._routes: dict[str, Any] = {}
+        # The same for what is called with path segments, by the path before them.
+        self._arg_routes: dict[str, Any] = {}
         self.sections = {
             path: section
             for path, section in self.config.items()
@@ -532,6 +556,18 @@ class Application(DualCallable):
             (path for path, entries in self.config.items() if isinstance(entries, Mapping) and key in entries), None
         )
         self.log.error(unknown_key_message(key, value, section, known), 'CONFIG', severity=logging.WARNING)
+
+    def warn_of_debug_pages(self) -> None:
+        """Write to the error log, once, that debug pages are for everybody to see."""
+        key = 'request.debug_remote'
+        if key not in self._reported:
+            self._reported.add(key)
+            self.log.error(
+                'request.debug_remote is on: whoever can reach the server sees debug pages, with source lines and '
+                'values, where there should be an error 500.',
+                'CONFIG',
+                severity=logging.WARNING,
+            )
 
     def report_unknown_namespaces(self, groups: Mapping[str, Any], known: set[str]) -> None:
         """Report namespaces that nobody handles: of keys in this application's paths, and any that look misspelt.

@@ -32,7 +32,7 @@ from .forms import (
     take_part,
     undecodable,
 )
-from .reader import CHUNK, Offload, SizedReader, closed_on_error, run_blocking, temporary_file
+from .reader import CHUNK, Offload, SizedReader, closed_on_error, run_blocking, spooled_file, temporary_file
 
 if TYPE_CHECKING:
     from ..typing import BodyReader
@@ -185,6 +185,10 @@ class Entity:
     async def aread(self, size: int | None = None) -> bytes:
         """As read, for async code."""
         return await self.stream().aread(size)
+
+    async def areadline(self, size: int | None = None) -> bytes:
+        """As readline, for async code."""
+        return await self.stream().areadline(size)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Give the rest of the body in chunks as they arrive."""
@@ -387,6 +391,10 @@ class Part(Entity):
                 made.close()
             raise
 
+    def make_file(self) -> Any:
+        """Give the file that content is written to: a temporary one without a name, in memory while it is short."""
+        return spooled_file()
+
     def read_into_file(self, fp_out: Any = None) -> Any:
         """Write the content to `fp_out`, or to a new make_file(), and return that file at position 0."""
         file = self.make_file() if fp_out is None else fp_out
@@ -425,6 +433,11 @@ class Part(Entity):
             and cls.read_into_file is Part.read_into_file
             and cls.read is Part.read
         )
+
+    @classmethod
+    def is_spooled(cls) -> bool:
+        """Say whether short content stays in memory: not where a subclass makes files of its own."""
+        return cls.make_file is Part.make_file
 
     @classmethod
     def reads_by_events(cls) -> bool:
@@ -510,9 +523,7 @@ class RequestBody(Entity):
             self.fp = SizedReader(self.fp, self.length, self.maxbytes, self.bufsize, 'Trailer' in self.headers)
         return self.fp
 
-    async def _process(self, run: Run) -> None:
-        if self.processed:
-            return
+    def _check_length(self) -> None:
         headers = self.headers
         length = headers.get('Content-Length')
         # SPEC: PEP 3333: an empty CONTENT_LENGTH is an absent one.
@@ -521,6 +532,11 @@ class RequestBody(Entity):
                 raise HTTPError(411)
         elif not is_length(length):
             raise HTTPError(400, 'Malformed Content-Length Header.')
+
+    async def _process(self, run: Run) -> None:
+        if self.processed:
+            return
+        self._check_length()
         self.processed = True
         self.stream()
         self._spools = run.spools
@@ -555,6 +571,7 @@ class RequestBody(Entity):
             for part in self.parts:
                 yield part
             return
+        self._check_length()
         self.processed = True
         reader = PartReader(self, Run(self, False, offload), take_part)
         while (part := await reader.next()) is not None:

@@ -219,6 +219,19 @@ class Checker:
                     f'{type(value).__name__!r}, which does not match the expected type {expected.__name__!r}.'
                 )
 
+    def check_debug_pages(self) -> None:
+        """Warn of debug pages that strangers can see, and of those in an environment that is not for development."""
+        environment = self._site.config.get('environment')
+        for section, key, value in self._all_entries():
+            place = '' if section is None else f'\nsection: [{section}]'
+            if key == 'request.debug_remote' and value:
+                self._warn(
+                    "'request.debug_remote' shows debug pages, with source lines and values, to everybody who can "
+                    f'reach the server.{place}'
+                )
+            elif key == 'request.debug' and value and environment:
+                self._warn(f"'request.debug' is on in the environment {environment!r}.{place}")
+
     def check_localhost(self) -> None:
         """Warn of a socket host that may be one of two addresses."""
         if self._site.config.get('server.socket_host') == 'localhost':

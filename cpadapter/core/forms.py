@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import HTTPError
 from ..protocol.headers import HeaderMap
 from ..protocol.multipart import MultipartFault, MultipartFeed, PartHeaders, parse_boundary
-from ..protocol.params import TooManyFields, parse_urlencoded
-from .reader import BATCH, CHUNK, Fetch, Offload, SizedReader, call_by, run_blocking, temporary_file
+from ..protocol.params import TooManyFields, known_charset, parse_urlencoded
+from .reader import BATCH, CHUNK, LARGE, SPOOLED, Fetch, Offload, SizedReader, call_by, run_blocking, temporary_file
 
 if TYPE_CHECKING:
     from .body import Entity
@@ -56,7 +56,7 @@ class Run:
         self.spools: list[Any] = []
 
     def fetch(self, stream: SizedReader) -> Fetch:
-        source = stream.fetch_blocking if self.blocking else stream.fetch_waiting
+        source = stream.fetch_blocking if self.blocking else stream.fetch_gathered
 
         async def fetch(size: int) -> bytes:
             return await stream.take(size, source)
@@ -215,6 +215,8 @@ class PartReader:
             raise HTTPError(exc.status, str(exc)) from exc
         self._boundary = b'--' + boundary.encode('ascii')
         self._feed = MultipartFeed(boundary, *run.max_headers)
+        self._is_form = entity.content_type.value == 'multipart/form-data'
+        self._charset: str | None = None
 
     async def _event(self) -> Any:
         try:
@@ -224,7 +226,7 @@ class PartReader:
                 if self._ended:
                     return self._END
                 # What follows the last boundary is read as well: it counts, and the connection goes on behind it.
-                chunk = await self._fetch(CHUNK)
+                chunk = await self._fetch(LARGE)
                 if chunk:
                     self._events = self._feed.feed(chunk)
                 else:
@@ -253,12 +255,23 @@ class PartReader:
         part = self.entity.part_class(None, header_map(headers), self._boundary)
         if run.maxrambytes is not None:
             part.maxrambytes = run.maxrambytes
+        if self._charset is not None and 'charset' not in part.content_type.params:
+            part.attempt_charsets.insert(0, self._charset)
         try:
             await self._receive(part)
         except BaseException:
             part.close()
             raise
+        if self._is_form and part.name == '_charset_' and part.filename is None:
+            self._take_charset(part.value)
         return part
+
+    def _take_charset(self, value: bytes | None) -> None:
+        # SPEC: RFC 7578 4.6: the charset of the fields that follow and name none, and of their names (HTML 4.10.21.8).
+        # What is no charset is a field like any other.
+        charset = known_charset(value.decode('latin-1')) if value and len(value) <= 40 else None
+        if charset is not None:
+            self._charset = self._feed.charset = charset
 
     async def _receive(self, part: Any) -> None:
         if part.fault is not None:
@@ -331,7 +344,9 @@ class PartReader:
                     pending = 0
             if size <= in_memory:
                 return b''.join(chunks)
-            await call_by(offload, store_last)
+            # What is short enough to stay in memory needs no thread to be written in.
+            short = file is None and size <= SPOOLED and part.is_spooled()
+            await call_by(None if short else offload, store_last)
             return file
         except BaseException:
             if file is not None:

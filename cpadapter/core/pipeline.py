@@ -10,12 +10,15 @@ handler, before_finalize, finalize, on_end_resource; on_end_request when the gat
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from ..context import current, exchange_var
 from ..errors import ClientDisconnected, HTTPError, HTTPRedirect, InternalRedirect, NotFound, bare_error, format_exc
 from ..extension.dispatch import mismatch
-from ..extension.hooks import Hook, log_once, run_hooks
+from ..extension.hooks import Hook, call_within, is_async_callable, log_once, run_hooks
 from ..protocol.headers import BadHeaderValue
 from .forms import merge_params, parse_form
 from .request import Request, parse_query
@@ -29,12 +32,15 @@ if TYPE_CHECKING:
     from .response import Response
     from .site import Site
 
-__all__ = ['Exchange', 'OutsideExchange', 'Suspend']
+__all__ = ['Exchange', 'OutsideExchange', 'Suspend', 'current_request', 'current_response']
 
 # Given for the page handler's result where a hook has set the body already.
 HANDLED: Any = object()
 
 FORM = 'application/x-www-form-urlencoded'
+# As browsers and their libraries write it.
+FORMS = frozenset((FORM, *(f'{FORM};{space}charset={name}' for space in (' ', '') for name in ('UTF-8', 'utf-8'))))
+TOO_LARGE = 'The entity sent with the request exceeds the maximum allowed bytes.'
 # Bytes of a body that is read in one piece.
 MAX_SHORT = 1 << 20
 UTF8 = ['utf-8']
@@ -223,7 +229,10 @@ class Exchange:
                     if plan.quiet and self.hooks is None:
                         # Nothing of anybody's runs before the page handler.
                         if head.query:
-                            self._take_query(plan)
+                            if self._request is None and self.path_params is None:
+                                self.params = parse_query(head.query, plan.query_encoding, plan.query_separators)
+                            else:
+                                self._take_query(plan)
                         if head.method != 'GET' and head.method in plan.methods_with_bodies:
                             await self._take_body(plan)
                     else:
@@ -401,22 +410,28 @@ class Exchange:
         head = self.head
         request = self._request
         self.stage = 'before_request_body'
-        if plan.plain_form and request is None and self.hooks is None and head.get('content-type') == FORM:
-            length = self._checked_length()
-            if length is not None and length <= MAX_SHORT:
-                await self._take_form(length)
-                return
         short = plan.short_bodies
-        if short is not None and self.hooks is None and (request is None or 'body' not in request.__dict__):
+        if self.hooks is None and (
+            (plan.plain_form and request is None)
+            or (short is not None and (request is None or 'body' not in request.__dict__))
+        ):
+            # PERF: no body object for a short form, nor for what a tool takes in place of its hook.
             if head.method not in plan.methods_with_bodies:
                 return
-            media_type = (head.get('content-type') or '').partition(';')[0].strip().lower()
-            if media_type in short.media_types:
-                length = self._checked_length()
-                if length is not None and length <= MAX_SHORT:
-                    # PERF: no body object: the hook that would set it up is represented by what it would have done.
-                    self.form = {}
-                    short.take(await self._read(length), self.request)
+            media, length = head.declared()
+            if length is not None and length <= MAX_SHORT and media is not None:
+                limit = self.app.site.server.max_request_body_size
+                if limit and length > limit:
+                    raise HTTPError(413, TOO_LARGE)
+                if media in FORMS if short is None else _is_one_of(media, short.media_types):
+                    data = head.read_now(length)
+                    if len(data) != length:
+                        data = await self._read(length, data)
+                    if short is None:
+                        self._take_form(data)
+                    else:
+                        self.form = {}
+                        short.take(data, self.request)
                     return
         if request is None:
             process = plan.process_request_body and head.method in plan.methods_with_bodies
@@ -441,9 +456,9 @@ class Exchange:
             and length is not None
             and length <= MAX_SHORT
             and plan.query_separators == '&'
-            and head.get('content-type') == FORM
+            and head.get('content-type') in FORMS
         ):
-            await self._take_form(length)
+            self._take_form(await self._read(length, head.read_now(length)))
         else:
             request = self.request
             body = request.body
@@ -455,12 +470,8 @@ class Exchange:
             body.separators = plan.query_separators
             await body.aprocess(self.app.offload if self.on_loop else None)
 
-    async def _take_form(self, length: int) -> None:
-        """Read a short urlencoded body into params, without a body object."""
-        reader = self.reader()
-        data = b'' if reader.suspends else reader.read(length)
-        if len(data) != length:
-            data = await self._read(length, data)
+    def _take_form(self, data: bytes) -> None:
+        """Put the fields of a short urlencoded body into params, without a body object."""
         form = self.form = parse_form(data, UTF8, MAX_FIELDS)[0]
         request = self._request
         params = request.params if request is not None else self.params
@@ -469,15 +480,23 @@ class Exchange:
         else:
             params.update(form)
 
-    async def _read(self, length: int, data: bytes = b'') -> bytes:
+    async def _read(self, length: int, data: bytes) -> bytes:
         """Read a body of `length` bytes, which are few, after `data`; ClientDisconnected if it ends before."""
+        if len(data) != length:
+            data += await self.head.read_first(length)
+        if len(data) == length:
+            return data
         reader = self.reader()
-        while len(data) < length:
-            more = await reader.aread(length - len(data))
+        # A client may send it byte by byte: gathered, that is neither a crossing nor a copy of all for each.
+        read = getattr(reader, 'agather', reader.aread)
+        parts, got = [data], len(data)
+        while got < length:
+            more = await read(length - got)
             if not more:
-                raise ClientDisconnected(f'The body ended after {len(data)} of {length} bytes.')
-            data += more
-        return data
+                raise ClientDisconnected(f'The body ended after {got} of {length} bytes.')
+            parts.append(more)
+            got += len(more)
+        return b''.join(parts)
 
     def _checked_length(self) -> int | None:
         """Give the declared length of the body, None if it comes in chunks; raises HTTPError(411), (400), (413)."""
@@ -497,7 +516,7 @@ class Exchange:
         length = int(text)
         limit = self.site.server.max_request_body_size
         if limit and length > limit:
-            raise HTTPError(413, 'The entity sent with the request exceeds the maximum allowed bytes.')
+            raise HTTPError(413, TOO_LARGE)
         return length
 
     async def _collect(self, body: Any) -> list[Any]:
@@ -506,7 +525,7 @@ class Exchange:
     async def _finalize(self) -> None:
         if self.plan.before_finalize or self.hooks is not None:
             await self.run_point('before_finalize')
-        body = self._response._body
+        body = self.response._body
         self._take_result()
         if self.code in NO_BODY and is_async_body(body):
             await self._close_body(body)
@@ -517,13 +536,13 @@ class Exchange:
         response.finalize()
         self.status = response.status
         self.code = response._code
-        body = response._body
-        if type(body) is list and len(body) <= 1 and not response.stream:
-            body = body[0] if body else b''
-        self.body = body
+        self.body = _body_of(response)
 
     def _take_late_changes(self, response: Response) -> None:
-        """Take what on_end_resource hooks did to the finalized head; TypeError for what cannot be sent."""
+        """Take what on_end_resource hooks did to the finalized response; TypeError for what cannot be sent."""
+        hooked = self.plan.on_end_resource or self.hooks is not None
+        if hooked and not self.dropped and _body_of(response) is not self.body:
+            self._take_result()
         status = response.output_status
         if status is not None and status != self.status.encode('latin-1', 'replace'):
             if not isinstance(status, bytes):
@@ -533,10 +552,10 @@ class Exchange:
         if '_header_list' in response.__dict__:
             response.text_headers()
 
-    async def run_point(self, point: str, inline: bool = False, stage: str | None = None) -> None:
+    async def run_point(self, point: str, exc: BaseException | None = None, stage: str | None = None) -> None:
         """Run the hooks of a point: the plan's, or the request's own if it has changed them.
 
-        inline: run plain hooks here even on an event loop; those of errors read sys.exc_info().
+        exc: what is being handled: hooks of errors read sys.exc_info(), in whatever thread they run.
         """
         self.stage = point if stage is None else stage
         if self.hooks is not None:
@@ -548,16 +567,23 @@ class Exchange:
             hooks = getattr(self.plan, point)
         ran: list[Hook] = []
         try:
-            offload = None
-            if self.on_loop and not inline:
+            if self.on_loop:
                 offload = self.app.offload if point != 'on_end_request' else self.app.offload_end
-            await run_hooks(hooks, offload, ran)
+                if exc is not None:
+                    offload = partial(self._offload_within, exc)
+                await run_hooks(hooks, offload, ran)
+            else:
+                await run_hooks(hooks, None, ran, Suspend)
         except Exception:
             if point == 'before_finalize':
                 self._failed_hooks = ran
             raise
 
     # -- errors
+
+    def _offload_within(self, exc: BaseException, call: Any) -> Any:
+        """Call something in the thread pool as if `exc` were being handled there; to be awaited."""
+        return self.app.offload(partial(call_within, exc, call))
 
     async def _answer_unforeseen(self, exc: Exception) -> None:
         """Make the response to an exception that is no HTTPError or redirect, or raise it where that is asked for."""
@@ -586,7 +612,11 @@ class Exchange:
                         await self.run_point('before_finalize', stage=self.stage)
                     else:
                         source = self.hooks['before_finalize'] if self.hooks is not None else plan.before_finalize
-                        await run_hooks([hook for hook in sorted(source) if hook not in failed])
+                        left = [hook for hook in sorted(source) if hook not in failed]
+                        if self.on_loop:
+                            await run_hooks(left, self.app.offload)
+                        else:
+                            await run_hooks(left, None, None, Suspend)
                 self._take_result()
                 return
             except (HTTPRedirect, HTTPError) as again:
@@ -598,22 +628,51 @@ class Exchange:
         """Make the response to an unanticipated exception, which is being handled."""
         plan = self.plan
         request = self.request
+        if exc is None:
+            exc = sys.exc_info()[1]
         try:
             if plan.before_error_response or self.hooks is not None:
-                await self.run_point('before_error_response', inline=True, stage='on_end_resource')
+                await self.run_point('before_error_response', exc, stage='on_end_resource')
             response = self.response
             await self._close_body(response._body)
             response.stream = False
             respond = request.error_response or HTTPError(500).set_response
-            result: Any = respond()
-            if hasattr(result, '__await__'):
-                await result if self.on_loop else await Suspend(result)
+            if not (request.debug and await self._answer_with_debug_page(exc, respond)):
+                result: Any
+                if self.on_loop and exc is not None and _may_wait(respond):
+                    result = await self._offload_within(exc, respond)
+                else:
+                    result = respond()
+                if hasattr(result, '__await__'):
+                    await result if self.on_loop else await Suspend(result)
             if plan.after_error_response or self.hooks is not None:
                 await self.run_point('after_error_response', stage='on_end_resource')
             self._take_result()
         except HTTPRedirect as redirect:
             redirect.set_response()
             self._take_result()
+        finally:
+            del exc  # it leads back here
+
+    async def _answer_with_debug_page(self, exc: BaseException | None, respond: Any) -> bool:
+        """Make the response a debug page; False, and nothing is done, where it is not to be seen or cannot be made."""
+        maker = getattr(respond, '__self__', None)
+        if type(maker) is not HTTPError or maker.code != 500:
+            return False  # the application has an answer of its own
+        from .debug_page import make_page, may_see
+
+        try:
+            if exc is None or not may_see(self):
+                return False
+            if self.on_loop:
+                page = await self.app.offload_end(partial(make_page, self, exc))
+            else:
+                page = make_page(self, exc)
+            page.set_response(self)
+        except Exception as error:
+            log_once(error)
+            return False
+        return True
 
     def _fall_back(self, exc: BaseException) -> None:
         """Answer with the bare error, when making the proper response failed or errors are to be thrown."""
@@ -742,6 +801,8 @@ class Exchange:
         self.closed = True
         body = self.body
         request = self._request
+        if request is None and self.plan is not None and self.plan.request_class.close is not Request.close:
+            request = self.request
         try:
             if type(body) is not bytes:
                 self.body = b''
@@ -833,6 +894,46 @@ class Exchange:
         exchange.throws = fault is not None
         self._request = self._response = None
         return exchange
+
+
+def _body_of(response: Response) -> Any:
+    """Give a response's body as gateways take it: bytes where there is one chunk, or none."""
+    body = response._body
+    if type(body) is list and len(body) <= 1 and not response.stream:
+        return body[0] if body else b''
+    return body
+
+
+def _may_wait(respond: Any) -> bool:
+    """Say whether what makes the answer to an exception is plain code of the application's."""
+    return not (
+        isinstance(getattr(respond, '__self__', None), HTTPError)
+        or getattr(respond, 'non_blocking', False)
+        or is_async_callable(respond)
+    )
+
+
+def _is_one_of(media: str, media_types: frozenset[str]) -> bool:
+    """Say whether a Content-Type names one of the media types."""
+    return media in media_types or media.partition(';')[0].strip().lower() in media_types
+
+
+def current_request() -> Any:
+    """Give the request being served in this context, or the default one."""
+    exchange = exchange_var.get()
+    if exchange is None:
+        return current().request
+    request = exchange._request
+    return exchange.request if request is None else request
+
+
+def current_response() -> Any:
+    """Give the response being made in this context, or the default one."""
+    exchange = exchange_var.get()
+    if exchange is None:
+        return current().response
+    response = exchange._response
+    return exchange.response if response is None else response
 
 
 class OutsideExchange(Exchange):

@@ -6,12 +6,14 @@ Plan is frozen; what a request changes, it changes on its own copy. Neither know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from math import inf
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CherryPyException
-from ..extension.hooks import HOOKPOINTS, Hook, HookMap
+from ..extension.hooks import HOOKPOINTS, Hook, HookMap, is_async_callable
 from ..extension.tools import UnknownSetting, compiles
 from .config import nearest
 from .request import Request
@@ -55,12 +57,14 @@ class PlanBuilder:
 
     slash: 'missing' where an index page was asked for without its slash, 'extra' where another page was asked for
         with one, else ''. A tool that this makes idle contributes nothing.
+    is_async: set to True by a tool that needs an event loop for something else than its hooks.
     """
 
     def __init__(self, slash: str) -> None:
         self.slash = slash
         self.hooks: dict[str, list[Hook]] = {point: [] for point in HOOKPOINTS}
         self.error_response: Any = None
+        self.is_async = False
         self.short_bodies: tuple[Hook, Any] | None = None
 
     def attach(
@@ -127,6 +131,29 @@ class FilterHook(Hook):
         request.handler = filtered
 
 
+class OffloadHook(Hook):
+    """Has a plain page handler, with what wraps it, called in a thread: the last hook before it in an async plan."""
+
+    def __init__(self) -> None:
+        super().__init__(self.wrap, False, inf)
+        self.non_blocking = True
+
+    def wrap(self) -> None:
+        from ..context import current
+
+        exchange = current()
+        request = exchange.request
+        inner = request.handler
+        if not callable(inner) or isinstance(inner, BaseException) or is_async_callable(inner):
+            return
+        offload = exchange.app.offload
+
+        def elsewhere(*args: Any, **kwargs: Any) -> Any:
+            return offload(partial(inner, *args, **kwargs) if args or kwargs else inner)
+
+        request.handler = elsewhere
+
+
 async def _filter_awaited(value: Any, result_filter: Any, exchange: Any) -> Any:
     return result_filter(await value, exchange)
 
@@ -138,6 +165,7 @@ class Plan:
     filters: functions (value, exchange) -> value on the page handler's result, innermost first.
     prepares: what filters want done just before the page handler.
     setups: tools and namespaces that are set up at each request, as calls that take the request.
+    plain_page: the page handler is plain, and may wait, where the plan is async for the sake of a hook.
     """
 
     __slots__ = (
@@ -165,6 +193,7 @@ class Plan:
         'overridden',
         'plain_end',
         'plain_form',
+        'plain_page',
         'prepares',
         'process_request_body',
         'query_encoding',
@@ -215,6 +244,7 @@ class Plan:
     quiet: bool
     plain_end: bool
     plain_form: bool
+    plain_page: bool
     short_bodies: Any
 
     def __init__(self) -> None:
@@ -232,7 +262,7 @@ class Plan:
 
     def describe(self) -> str:
         """Say in text what was compiled: hooks by point, filters, attributes, per-request set-ups."""
-        lines = [f'plan ({"async" if self.is_async else "sync"})']
+        lines = [f'plan ({"async" if self.is_async else "sync"}{", plain page handler" if self.plain_page else ""})']
         for point in HOOKPOINTS:
             for hook in getattr(self, point):
                 lines.append(f'  {point} {hook.priority}: {hook.callback!r} {hook.kwargs or ""}'.rstrip())
@@ -269,13 +299,16 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
             groups.setdefault(namespace, []).append((rest, value, key))
 
     for rest, value, key in groups.get('hooks', ()):
-        _add_hook(builder, rest, value, key)
+        _add_hook(plan, builder, rest, value, key)
 
     request_attrs: dict[str, Any] = {}
     body_attrs: list[tuple[str, Any]] = []
     for rest, value, key in groups.get('request', ()):
         if rest[:5] == 'body.':
             body_attrs.append((rest[5:], value))
+        elif rest in OFF_BY_DEFAULT and value is False and not getattr(request_class, rest, True):
+            # PERF: environments switch these off; where they never were on, no request need be told.
+            continue
         else:
             request_attrs[rest] = value
             if rest not in CONFIG_ONLY and not hasattr(request_class, rest):
@@ -297,7 +330,7 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
 
     plan.error_page = dict(getattr(request_class, 'error_page', None) or {})
     for rest, value, key in groups.get('error_page', ()):
-        plan.error_page[rest if rest == 'default' else _code(rest, key)] = value
+        plan.error_page[rest if rest == 'default' else _code(plan, rest, value, key)] = value
 
     setups: list[Any] = []
     toolboxes = dict(app.toolboxes)
@@ -326,6 +359,8 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
 
     plan.content_type = 'text/html'
     setting = request_attrs.get
+    if setting('debug') and setting('debug_remote') is True:
+        app.warn_of_debug_pages()
     plan.methods_with_bodies = frozenset(setting('methods_with_bodies', _default(request_class, 'methods_with_bodies')))
     plan.process_request_body = setting('process_request_body', _default(request_class, 'process_request_body'))
     plan.query_encoding = setting('query_string_encoding', _default(request_class, 'query_string_encoding'))
@@ -333,7 +368,12 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
     plan.overridden = _overridden(request_class)
     plan.non_blocking = bool(setting('non_blocking', False))
     # The colour is that of the page handler, or of any hook that runs with it.
-    plan.is_async = is_async or any(hook.is_async for point in HOOKPOINTS for hook in getattr(plan, point))
+    plan.is_async = (
+        is_async or builder.is_async or any(hook.is_async for point in HOOKPOINTS for hook in getattr(plan, point))
+    )
+    plan.plain_page = plan.is_async and not is_async and not plan.non_blocking
+    if plan.plain_page:
+        plan.before_handler += (OffloadHook(),)
     plan.closes = bool(plan.on_end_request) or request_class.close is not Request.close
     plan.simple = not (plan.setups or plan.overridden or plan.response_attrs or plan.response_headers) and (
         request_class.__init__ is Request.__init__
@@ -362,6 +402,8 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
 # Keys of the request namespace that are read from config alone.
 CONFIG_ONLY = frozenset(('uri_encoding', 'dispatch', 'non_blocking'))
 
+OFF_BY_DEFAULT = ('debug', 'debug_remote')
+
 
 def _default(request_class: Any, name: str) -> Any:
     return getattr(request_class, name)
@@ -372,23 +414,47 @@ def _overridden(request_class: Any) -> frozenset[str]:
     return frozenset(name for name in LIFECYCLE if getattr(request_class, name) is not getattr(Request, name))
 
 
-def _code(rest: str, key: str) -> int:
+def _entry(plan: Plan, key: str, value: Any) -> str:
+    """Name a config entry in a message: key, value, and where it stands."""
+    app = plan.app
+    holders = [conf for conf, *_ in plan.keep if key in conf]
+    sections = [path for path, conf in app.config.items() if isinstance(conf, Mapping) and key in conf]
+    if holders:
+        path = next((path for path in sections if app.config[path] is holders[-1]), None)
+        place = 'in a _cp_config' if path is None else f'in section [{path}]'
+    elif sections:
+        # A dispatcher that merges by itself does not say which of them it took.
+        place = f'in section [{max(sections, key=len)}]'
+    else:
+        place = 'in global config' if key in app.site.config else 'in a _cp_config'
+    text = repr(value)
+    return f'{key!r} = {text if len(text) <= 60 else text[:57] + "..."} {place}'
+
+
+def _code(plan: Plan, rest: str, value: Any, key: str) -> int:
     try:
         return int(rest)
     except ValueError:
-        raise ValueError(f"{key!r}: an error page is named by a status code or 'default', not {rest!r}.") from None
+        raise ValueError(
+            f"{_entry(plan, key, value)}: an error page is named by a status code or 'default', not {rest!r}."
+        ) from None
 
 
-def _add_hook(builder: PlanBuilder, rest: str, value: Any, key: str) -> None:
+def _add_hook(plan: Plan, builder: PlanBuilder, rest: str, value: Any, key: str) -> None:
     point = rest.split('.', 1)[0]
     if point not in builder.hooks:
         near = nearest(point, HOOKPOINTS)
         hint = f' Did you mean {"hooks." + near!r}?' if near else ''
-        raise KeyError(f'{key!r} = {value!r}: there is no hook point {point!r}.{hint}')
+        raise KeyError(f'{_entry(plan, key, value)}: there is no hook point {point!r}.{hint}')
     if isinstance(value, str):
         from ..unrepr import attributes
 
-        value = attributes(value)
+        try:
+            value = attributes(value)
+        except (ImportError, AttributeError) as exc:
+            raise type(exc)(f'{_entry(plan, key, value)}: {exc}') from exc
+    if not callable(value):
+        raise TypeError(f'{_entry(plan, key, value)}: a hook is a callable, its dotted name, or a Hook.')
     builder.attach_hook(point, value if isinstance(value, Hook) else Hook(value))
 
 
@@ -407,7 +473,8 @@ def _add_tools(
         name, dot, arg = rest.partition('.')
         if not dot:
             raise ValueError(
-                f'{key!r} = {value!r}: a tool is switched by {key + ".on"!r}, and set by {key + ".<setting>"!r}.'
+                f'{_entry(plan, key, value)}: a tool is switched by {key + ".on"!r}, '
+                f'and set by {key + ".<setting>"!r}.'
             )
         settings.setdefault(name, {})[arg] = value
         keys[name, arg] = key
@@ -428,25 +495,30 @@ def _add_tools(
             near = nearest(name, box.names())
             hint = f' Did you mean {namespace + "." + near!r}?' if near else ''
             raise AttributeError(
-                f'{type(box).__name__!r} object has no attribute {name!r}: {keys[name, "on"]!r} is on.{hint}'
+                f'{type(box).__name__!r} object has no attribute {name!r}: '
+                f'there is no such tool for {_entry(plan, keys[name, "on"], conf["on"])}.{hint}'
             )
         if not compiles(tool):
             setups.append(ToolSetup(box, name))
+            if is_async_callable(getattr(tool, 'newhandler', getattr(tool, 'callable', None))):
+                builder.is_async = True
             continue
         own = {key: value for key, value in conf.items() if key != 'on'}
-        if not dynamic:
-            try:
-                tool.compile(builder, own)
-            except UnknownSetting as exc:
-                near = nearest(exc.key, exc.accepted)
-                hint = f' Did you mean {near!r}?' if near else ''
-                raise TypeError(
-                    f'{keys[name, exc.key]!r} = {conf[exc.key]!r}: the {name!r} tool has no setting {exc.key!r}; '
-                    f'it takes: {", ".join(sorted(exc.accepted)) or "none"}.{hint}'
-                ) from None
-            continue
         # A tool of the older kind is set up at each request: so are its neighbours, to keep their order.
-        setups.append(ToolSetup(box, name))
+        part = PlanBuilder(builder.slash) if dynamic else builder
+        try:
+            tool.compile(part, own)
+        except UnknownSetting as exc:
+            near = nearest(exc.key, exc.accepted)
+            hint = f' Did you mean {near!r}?' if near else ''
+            raise TypeError(
+                f'{_entry(plan, keys[name, exc.key], conf[exc.key])}: the {name!r} tool has no setting {exc.key!r}; '
+                f'it takes: {", ".join(sorted(exc.accepted)) or "none"}.{hint}'
+            ) from None
+        if dynamic:
+            setup = CompiledSetup(box, name, conf, part)
+            setups.append(setup)
+            builder.is_async |= part.is_async or any(hook.is_async for _, hook in setup.hooks)
 
 
 class NamespaceSetup:
@@ -482,6 +554,31 @@ class ToolSetup:
 
     def __repr__(self) -> str:
         return f'tool {self.box.namespace}.{self.name}'
+
+
+class CompiledSetup(ToolSetup):
+    """Attaches at each request what a tool was compiled to; calls its `_setup` if `request.toolmaps` says otherwise."""
+
+    def __init__(self, box: Any, name: str, conf: dict[str, Any], part: PlanBuilder) -> None:
+        super().__init__(box, name)
+        self.conf = conf
+        self.hooks = [(point, hook) for point, hooks in part.hooks.items() for hook in hooks]
+        self.error_response = part.error_response
+
+    def __call__(self, request: Any) -> None:
+        toolmaps = request.__dict__.get('toolmaps')
+        if toolmaps is not None:
+            conf = toolmaps.get(self.box.namespace, {}).get(self.name, {})
+            if conf != self.conf:
+                if conf.get('on'):
+                    super().__call__(request)
+                return
+        if self.hooks:
+            attached = request.hooks
+            for point, hook in self.hooks:
+                attached[point].append(hook)
+        if self.error_response is not None:
+            request.error_response = self.error_response
 
 
 def _take_filters(hooks: tuple[Hook, ...]) -> tuple[tuple[Hook, ...], tuple[Any, ...], tuple[Any, ...]]:

@@ -8,15 +8,18 @@ how a request is run; `run` here only keeps the seam by which one can be run fro
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..context import current
 from ..errors import HTTPError, HTTPRedirect, InternalRedirect, NotFound
 from ..extension.dispatch import Dispatcher, LateParamPageHandler
-from ..extension.hooks import HOOKPOINTS, HookMap, drive
+from ..extension.hooks import HOOKPOINTS, Hook, HookMap, drive
 from ..extension.namespaces import NamespaceSet
 from ..protocol.headers import HeaderMap, Host, SanitizedHost, decode_TEXT_maybe
 from ..protocol.messages import parse_version
 from ..protocol.params import parse_query_string
+from ..unrepr import attributes
 
 if TYPE_CHECKING:
     from http.cookies import SimpleCookie
@@ -48,7 +51,7 @@ class LazyUUID4:
 def parse_query(query: str, encoding: str, separators: str) -> dict[str, Any]:
     """Read a query string; HTTPError(404) if its bytes are no text in `encoding`, 400 if it has too many fields."""
     try:
-        return parse_query_string(query, encoding=encoding, separators=separators)
+        return parse_query_string(query, True, encoding, separators)
     except (UnicodeDecodeError, LookupError) as exc:
         raise HTTPError(
             404,
@@ -83,6 +86,13 @@ class _Lazy:
         return value
 
 
+class _Property(property):
+    """A property that is None on the class, as the attribute it stands for would be."""
+
+    def __get__(self, obj: Any, cls: type | None = None) -> Any:
+        return None if obj is None else super().__get__(obj, cls)
+
+
 class _Hooks:
     """The hooks of a request class, which its requests share; on a request a copy, which the pipeline then reads."""
 
@@ -97,6 +107,51 @@ class _Hooks:
         if exchange is not None:
             exchange.hooks = hooks
         return hooks
+
+
+class _Namespaces:
+    """The config namespaces that a request class adds; on a request all there are, in a set of its own."""
+
+    def __get__(self, obj: Any, cls: type | None = None) -> NamespaceSet:
+        if obj is None:
+            added: NamespaceSet = cls.class_namespaces  # type: ignore[union-attr]
+            return added
+        # What a plan does once for all its requests, for whoever hands out config himself.
+        namespaces = NamespaceSet(
+            hooks=partial(_set_hook, obj),
+            request=partial(_set_attribute, obj),
+            response=_set_response,
+            error_page=partial(_set_error_page, obj),
+        )
+        toolboxes = getattr(obj.app, 'toolboxes', None) or {'tools': current().site.tools}
+        for more in ({'tools': toolboxes['tools']}, type(obj).class_namespaces, toolboxes):
+            dict.update(namespaces, more)
+        obj.__dict__['namespaces'] = namespaces
+        return namespaces
+
+
+def _set_hook(request: Request, key: str, value: Any) -> None:
+    hook = value if isinstance(value, Hook) else Hook(attributes(value) if isinstance(value, str) else value)
+    request.hooks[key.partition('.')[0]].append(hook)
+
+
+def _set_attribute(request: Request, key: str, value: Any) -> None:
+    if key.startswith('body.'):
+        setattr(request.body, key[5:], value)
+    else:
+        setattr(request, key, value)
+
+
+def _set_response(key: str, value: Any) -> None:
+    response = current().response
+    if key.startswith('headers.'):
+        response.headers[key[8:]] = value
+    else:
+        setattr(response, key, value)
+
+
+def _set_error_page(request: Request, key: str, value: Any) -> None:
+    request.error_page[key if key == 'default' else int(key)] = value
 
 
 def _no_cookies() -> SimpleCookie:
@@ -142,7 +197,7 @@ def _request_line(request: Request, exchange: Exchange) -> str:
     head = exchange.head
     query = f'?{request.query_string}' if request.query_string else ''
     path = head.path
-    if exchange.app.uri_encoding is not None:
+    if exchange.app.uri_encoding is not None or exchange.prev is not None:
         path = exchange.script_name[len(head.outer) :] + exchange.path_info
     return f'{request.method} {head.outer}{path}{query} {head.native_protocol()}'
 
@@ -155,6 +210,9 @@ def _body(request: Request, exchange: Exchange) -> Any:
     if form is not None:
         body.params = form
         body.processed = True
+        if exchange.head.get('content-type') == 'application/x-www-form-urlencoded':
+            # Forms are read without a body only where UTF-8 is the charset to try.
+            body.charset = 'utf-8'
     plan = exchange.plan
     if plan is not None:
         for name, value in plan.body_attrs:
@@ -238,6 +296,8 @@ class Request:
     error_response: Any = _Lazy(_error_response, lambda: HTTPError(500).set_response)
     error_page: Any = _Lazy(lambda r, x: {} if x.plan is None else dict(x.plan.error_page), dict)
     show_tracebacks: bool = False
+    debug: bool = False
+    debug_remote: bool = False
     show_mismatched_params: bool = True
     throws: Any = (KeyboardInterrupt, SystemExit, InternalRedirect)
     throw_errors: bool = False
@@ -247,7 +307,8 @@ class Request:
     wsgi_environ: Any = _Lazy(lambda r, x: x.head.environ, dict)
     scope: Any = _Lazy(lambda r, x: x.head.native if 'asgi' in x.head.native else None, lambda: None)
     unique_id: Any = _Lazy(lambda r, x: LazyUUID4(), lambda: None)
-    namespaces: Any = None  # set below the class
+    namespaces: Any = _Namespaces()
+    class_namespaces: NamespaceSet = NamespaceSet()
 
     def __init__(
         self, local_host: Any = None, remote_host: Any = None, scheme: str = 'http', server_protocol: str = 'HTTP/1.1'
@@ -270,16 +331,20 @@ class Request:
         else:
             cls.class_hooks = cls.class_hooks.copy()
         cls.class_hooks.shared = True
+        added = cls.__dict__.get('namespaces')
+        if isinstance(added, NamespaceSet):
+            cls.class_namespaces = added
+            del cls.namespaces
 
-    @property
-    def stage(self) -> str | None:
-        """What is being done: a hook point's name, 'run', 'process_headers', 'handler', 'close', ...; None before."""
+    def _get_stage(self) -> str | None:
         return self._exchange.stage if self._exchange is not None else None
 
-    @stage.setter
-    def stage(self, value: str | None) -> None:
+    def _set_stage(self, value: str | None) -> None:
         if self._exchange is not None:
             self._exchange.stage = value
+
+    # What is being done: a hook point's name, 'run', 'process_headers', 'handler', 'close', ...; None before.
+    stage: Any = _Property(_get_stage, _set_stage)
 
     def process_query_string(self) -> None:
         """Put the fields of the query string into `params`; what the path gave stays."""
@@ -335,4 +400,3 @@ class Request:
 
 
 Request.class_hooks.shared = True
-Request.namespaces = NamespaceSet()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HTTPError
 from ..protocol.dates import HTTPDate
+from ..protocol.files import CHUNK, FileBody, make_file_body
 from ..protocol.headers import HeaderMap
 from ..protocol.iterators import file_generator
 from ..protocol.status import valid_status
@@ -25,6 +26,13 @@ NO_BODY = frozenset((204, 205, 304))
 # SPEC: PEP 3333 and ASGI leave the connection and the framing to the server: an application's word on them would
 # contradict what the server does.
 _OF_THE_CONNECTION = frozenset(('Connection', 'Keep-Alive', 'Te', 'Trailer', 'Transfer-Encoding', 'Upgrade'))
+
+_USUAL = frozenset(
+    (
+        *('Content-Type', 'Content-Length', 'Content-Encoding', 'Content-Range', 'Content-Disposition', 'Vary', 'Etag'),
+        *('Last-Modified', 'Accept-Ranges', 'Cache-Control', 'Expires', 'Age', 'Location', 'Allow'),
+    )
+)
 
 SERVER = 'cpadapter'
 
@@ -69,7 +77,8 @@ class ResponseBody:
                 raise ValueError(self.unicode_err)
             obj._body = value
         elif hasattr(value, 'read') and not hasattr(value, 'aread'):
-            obj._body = file_generator(value)
+            # SPEC: of a file on disk the length is known, so that it is sent as it is and never held in memory.
+            obj._body = make_file_body(value) or file_generator(value)
         else:
             obj._body = value
 
@@ -90,22 +99,50 @@ class _Made:
         return value
 
 
+# PERF: a map that starts empty has nothing to be initialized.
+_new_map = HeaderMap.__new__
+
+
 def _make_headers(response: Response | None) -> HeaderMap:
-    headers = HeaderMap()
+    headers = _new_map(HeaderMap)
     set_raw = dict.__setitem__
     content_type = 'text/html'
-    if response is not None and response._exchange is not None:
-        content_type = response._exchange.take_content_type()
+    exchange = None if response is None else response._exchange
+    if exchange is not None:
+        content_type = exchange.take_content_type()
+        head = exchange.head
+        if head is not None and head.version < (1, 1):
+            headers.protocol = exchange.request.protocol
     set_raw(headers, 'Content-Type', content_type)
     set_raw(headers, 'Server', _SERVER)
-    set_raw(headers, 'Date', DefaultText(HTTPDate(None if response is None else response.time)))
+    set_raw(headers, 'Date', _date_at(time.time() if response is None else response.time))
     return headers
+
+
+# PERF: the Date of the last second asked for, replaced as one tuple; it takes 2 microseconds to write.
+_last_date: tuple[int, DefaultText] = (-1, DefaultText())
+
+
+def _date_at(seconds: float) -> DefaultText:
+    global _last_date
+    second = int(seconds)
+    last = _last_date
+    if last[0] != second:
+        last = _last_date = (second, DefaultText(HTTPDate(seconds)))
+    return last[1]
 
 
 def _make_cookie(response: Response | None) -> SimpleCookie:
     from http.cookies import SimpleCookie
 
-    return SimpleCookie()
+    cookie: SimpleCookie = SimpleCookie()
+    exchange = None if response is None else response._exchange
+    if exchange is not None:
+        # Of tools that send a cookie with every response, but need not make one to know that.
+        send_cookie = exchange.__dict__.get('send_cookie')
+        if send_cookie is not None:
+            send_cookie(exchange, cookie)
+    return cookie
 
 
 class Response:
@@ -202,7 +239,7 @@ class Response:
                 # SPEC: RFC 9110 15.3.5 and 15.4.5: there is no content whose type could be told.
                 headers.pop('Content-Type', None)
             if not is_async_body(self._body):
-                if not self.stream:
+                if not self.stream and not isinstance(self._body, FileBody):
                     self._flush_body()
                 close = getattr(self._body, 'close', None)
                 if close is not None:
@@ -212,19 +249,38 @@ class Response:
         elif self.stream:
             if headers.get('Content-Length', '') is None:
                 headers.pop('Content-Length')
-        elif headers.get('Content-Length') is None:
-            dict.__setitem__(headers, 'Content-Length', str(len(self.collapse_body())))
+        elif dict.get(headers, 'Content-Length') is None:
+            body = self._body
+            if type(body) is list and len(body) == 1 and type(body[0]) is bytes:
+                dict.__setitem__(headers, 'Content-Length', str(len(body[0])))
+            elif type(body) is FileBody and body.length > CHUNK:
+                dict.__setitem__(headers, 'Content-Length', str(body.length))
+            else:
+                dict.__setitem__(headers, 'Content-Length', str(len(self.collapse_body())))
         elif type(self._body) is list and len(self._body) <= 1:
             self._correct_length()
         self.__dict__.pop('_header_list', None)
         out = self.__dict__['_text_headers'] = []
+        output_text = headers.output_text
         for name, value in headers.items():
-            if type(value) is not DefaultText and name not in _OF_THE_CONNECTION:
-                out.append(headers.output_text(name, value))
+            # PERF: nearly every header there is needs no other look than this: 0.15 microseconds in place of 0.5.
+            if type(value) is str and name in _USUAL and value.isascii() and value.isprintable():
+                out.append((name, value))
+            elif type(value) is not DefaultText and name not in _OF_THE_CONNECTION:
+                try:
+                    out.append(output_text(name, value))
+                except ValueError:
+                    # Out with it, or the page that tells of the error could not be sent either.
+                    del headers[name]
+                    raise
         cookie = self.__dict__.get('cookie')
         if cookie:
             for name in sorted(cookie):
-                out.append(('Set-Cookie', headers.encode_text(cookie[name].OutputString())))
+                try:
+                    out.append(('Set-Cookie', headers.encode_text(cookie[name].OutputString())))
+                except ValueError:
+                    del cookie[name]
+                    raise
         self.output_status = line.encode('latin-1', 'replace')
 
     def _correct_length(self) -> None:

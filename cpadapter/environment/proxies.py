@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..context import current, exchange_var
+from ..core.pipeline import current_request, current_response
 
 __all__ = ['ServingProxy', 'ThreadData', 'request', 'response', 'serving', 'session', 'thread_data']
 
@@ -65,6 +66,69 @@ class _Proxy:
         return f'<proxy of {self.__attrname__}>'
 
 
+class _RequestProxy(_Proxy):
+    """Forwards to the current request."""
+
+    __slots__ = ()
+
+    def __getattribute__(self, name: str) -> Any:
+        # PERF: asked first, where `__getattr__` would be asked after a search that fails.
+        if name[:1] == '_' and name in _OWN:
+            return object.__getattribute__(self, name)
+        return getattr(current_request(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(current_request(), name, value)
+
+
+class _ResponseProxy(_Proxy):
+    """Forwards to the current response."""
+
+    __slots__ = ()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name[:1] == '_' and name in _OWN:
+            return object.__getattribute__(self, name)
+        return getattr(current_response(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(current_response(), name, value)
+
+
+# What a proxy answers for itself: its kind, and what the interpreter asks instances for.
+_OWN = frozenset(dir(_Proxy)) - {'__doc__'}
+
+
+class _SessionProxy(_Proxy):
+    """Forwards to the session of the current request; AttributeError where the `sessions` tool has made none."""
+
+    __slots__ = ()
+
+    def _get(self) -> Any:
+        found = current().__dict__.get('session')
+        if found is None:
+            raise AttributeError(
+                'There is no session: the `sessions` tool is not on for this request, or has not run yet '
+                '(tools.sessions.on).'
+            )
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        found = current().__dict__.get('session')
+        return getattr(self._get() if found is None else found, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._get(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._get(), name)
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        child = self._get()
+        return {**vars(type(child)), **vars(child)}
+
+
 class ServingProxy:
     """The exchange being served: `request`, `response`, `session` and whatever extensions keep for one request."""
 
@@ -108,8 +172,8 @@ class ThreadData(threading.local):
         self.__dict__.clear()
 
 
-request: Any = _Proxy('request')
-response: Any = _Proxy('response')
-session: Any = _Proxy('session')
+request: Any = _RequestProxy('request')
+response: Any = _ResponseProxy('response')
+session: Any = _SessionProxy('session')
 serving = ServingProxy()
 thread_data = ThreadData()

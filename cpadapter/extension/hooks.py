@@ -14,7 +14,7 @@ from ..changes import changed
 from ..context import current
 from ..errors import HTTPError, HTTPRedirect, InternalRedirect
 
-__all__ = ['HOOKPOINTS', 'Hook', 'HookMap', 'hookpoints', 'is_async_callable', 'run_hooks']
+__all__ = ['HOOKPOINTS', 'Hook', 'HookMap', 'call_within', 'hookpoints', 'is_async_callable', 'run_hooks']
 
 HOOKPOINTS = hookpoints = [
     'on_start_resource',
@@ -123,7 +123,10 @@ class HookMap(dict[str, list[Hook]]):
         """Append a Hook to `point`; KeyError names the nearest point if there is no such one."""
         hooks = self.get(point)
         if hooks is None:
-            raise KeyError(point)
+            from difflib import get_close_matches
+
+            near = get_close_matches(point, list(self), 1)
+            raise KeyError(f'There is no hook point {point!r}' + (f'; did you mean {near[0]!r}?' if near else '.'))
         hooks.append(Hook(callback, failsafe, priority, **kwargs))
         if self.shared:
             changed()
@@ -160,13 +163,17 @@ def drive(coroutine: Any) -> Any:
 
 
 async def run_hooks(
-    hooks: Iterable[Hook], offload: Callable[[Callable[[], Any]], Any] | None = None, ran: list[Hook] | None = None
+    hooks: Iterable[Hook],
+    offload: Callable[[Callable[[], Any]], Any] | None = None,
+    ran: list[Hook] | None = None,
+    suspend: Callable[[Any], Any] | None = None,
 ) -> None:
     """Run hooks in the order given; after one raised, run only the failsafe ones, then raise the last error.
 
     offload: where the caller runs on an event loop, an async function that calls its argument in a thread;
         plain hooks go there unless they are marked non-blocking.
     ran: collects the hooks that were started.
+    suspend: where the caller runs in a thread, what has an event loop await an async hook for it.
 
     HTTPError, HTTPRedirect and InternalRedirect are not logged; any other Exception is, once, with its traceback.
     """
@@ -182,7 +189,7 @@ async def run_hooks(
             else:
                 result = hook.callback(**hook.kwargs) if type(hook) is Hook else hook()
             if hook.is_async or hasattr(result, '__await__'):
-                await result
+                await (result if suspend is None or _suspends(result) else suspend(result))
         except Exception as exc:
             if not isinstance(exc, QUIET):
                 log_once(exc)
@@ -192,6 +199,30 @@ async def run_hooks(
             raise failure
         finally:
             failure = None  # no reference cycle through this frame
+
+
+_LIB = f'{(__package__ or "").rpartition(".")[0]}.lib'
+
+
+def _suspends(awaitable: Any) -> bool:
+    """Say whether an awaitable asks for an event loop by itself: the built-in tools await single calls there.
+
+    All else, written for a loop, is awaited there as a whole.
+    """
+    frame = getattr(awaitable, 'cr_frame', None)
+    return frame is not None and frame.f_globals.get('__package__') == _LIB
+
+
+def call_within(exc: BaseException, call: Callable[[], Any]) -> Any:
+    """Call `call` in a thread that is not handling `exc` so that sys.exc_info() shows it there all the same."""
+    traceback = exc.__traceback__
+    try:
+        raise exc
+    except BaseException:
+        exc.__traceback__ = traceback  # as it was: this frame is no part of the story
+        return call()
+    finally:
+        del exc, traceback  # no reference cycle through this frame
 
 
 def log_once(exc: BaseException) -> None:

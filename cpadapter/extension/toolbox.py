@@ -29,8 +29,10 @@ class Toolbox:
             if value._name is None:
                 value._name = name
             value.namespace = self.namespace
+        before = getattr(self, name, None)
         object.__setattr__(self, name, value)
-        changed()
+        if hasattr(value, '_setup') or hasattr(before, '_setup'):
+            changed()
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)

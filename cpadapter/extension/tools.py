@@ -8,6 +8,7 @@ filter on the page handler's result, an error response, or nothing at all. A too
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..changes import changed
@@ -26,6 +27,10 @@ def parameter_names(call: Any) -> tuple[list[str], set[str], bool]:
 
     Read from code objects: inspect.signature is ten times slower, and the names are all that is wanted.
     """
+    if hasattr(call, 'func') and hasattr(call, 'args') and hasattr(call, 'keywords'):  # functools.partial
+        names, accepted, open_ended = parameter_names(call.func)
+        bound_names = names[: len(call.args)]
+        return names[len(bound_names) :], accepted.difference(bound_names), open_ended
     if isinstance(call, type):
         call = call.__init__  # type: ignore[misc]
         bound = True
@@ -52,6 +57,12 @@ _ON_ERROR = (
 )
 
 
+# The attributes of a tool that plans rest on.
+PLANNED = frozenset(
+    ('_name', '_point', '_priority', '_setup', 'callable', 'compile', 'make_filter', 'namespace', 'newhandler')
+)
+
+
 class Tool:
     """A callable that runs at one hook point of every request for which config says `tools.<name>.on`.
 
@@ -74,7 +85,9 @@ class Tool:
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-        changed()
+        # What an extension keeps on its tool, such as a counter, is in no plan unless a `compile` of its own reads it.
+        if name in PLANNED or type(self).compile.__module__ != __name__:
+            changed()
 
     @property
     def on(self) -> bool:
@@ -229,7 +242,9 @@ class HandlerTool(Tool):
 class HandlerWrapperTool(Tool):
     """A tool that calls the page handler itself: `newhandler(inner, *args, **kwargs)` stands in its place.
 
-    A lower priority wraps first, so it is the innermost. An async page handler gives `newhandler` an awaitable.
+    A lower priority wraps first, so it is the innermost. To an async `newhandler` the page handler, whatever its
+    colour, is something to be awaited: `value = await inner(*args, **kwargs)`; a plain one runs in a thread then. A
+    plain `newhandler` gets the value of a plain page handler, and an awaitable from an async one.
     """
 
     def __init__(
@@ -244,15 +259,30 @@ class HandlerWrapperTool(Tool):
 
     def wrap(self, *args: Any, **kwargs: Any) -> None:
         """Put the new handler in place of the request's. Settings of config are not passed on."""
-        request = current().request
+        exchange = current()
+        request = exchange.request
         inner = request.handler
+        newhandler = self.newhandler
+        if is_async_callable(newhandler):
+            if inner is not None:
+                inner = _awaitable(inner, exchange)
 
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            return self.newhandler(inner, *args, **kwargs)
+            async def wrapped(*args: Any, **kwargs: Any) -> Any:
+                return await newhandler(inner, *args, **kwargs)
+
+        else:
+
+            def wrapped(*args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]
+                return newhandler(inner, *args, **kwargs)
 
         request.handler = wrapped
 
     wrap.non_blocking = True  # type: ignore[attr-defined]
+
+    def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
+        super().compile(builder, settings)
+        if is_async_callable(self.newhandler):
+            builder.is_async = True
 
     @property
     def callable(self) -> Any:
@@ -263,21 +293,40 @@ class HandlerWrapperTool(Tool):
         pass
 
 
+def _awaitable(inner: Any, exchange: Any) -> Callable[..., Any]:
+    """Give the async twin of a page handler, or of what wraps it: plain code stays off the event loop."""
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        if exchange.on_loop and exchange.plan.plain_page and not is_async_callable(inner):
+            value = await exchange.app.offload(partial(inner, *args, **kwargs))
+        else:
+            value = inner(*args, **kwargs)
+        return await value if hasattr(value, '__await__') else value
+
+    return call
+
+
 class ErrorTool(Tool):
     """A tool that replaces the response to an unanticipated error; the last one set up wins."""
 
     def __init__(self, callable: Any, name: str | None = None) -> None:
         super().__init__(None, callable, name)
 
-    def _wrapper(self) -> Any:
-        return self.callable(**self._merged_args())
+    def _wrapper(self) -> Callable[[], Any]:
+        def respond() -> Any:
+            return self.callable(**self._merged_args())
+
+        # Calling an async function waits for nothing yet.
+        call = self.callable
+        respond.non_blocking = is_async_callable(call) or getattr(call, 'non_blocking', False)  # type: ignore[attr-defined]
+        return respond
 
     def _setup(self) -> None:
-        current().request.error_response = self._wrapper
+        current().request.error_response = self._wrapper()
 
     def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
         self._check_settings({key: value for key, value in settings.items() if key != 'priority'})
-        builder.error_response = self._wrapper
+        builder.error_response = self._wrapper()
 
 
 class FilterTool(Tool):

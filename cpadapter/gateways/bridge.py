@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Context, copy_context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -326,6 +326,55 @@ END_OF_CHUNKS = _END
 # -- async plans under WSGI
 
 
+class _Waiting:
+    """A thread that waits for a coroutine on a loop, and does meanwhile what would block that loop."""
+
+    __slots__ = ('_jobs', '_loop')
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._jobs: SimpleQueue[Any] = SimpleQueue()
+
+    def is_here(self) -> bool:
+        """Say whether the caller runs on that loop."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    def start(self, call: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Let the thread call something; give the loop's future of its result."""
+        future = self._loop.create_future()
+        self._jobs.put((future, call, args))
+        return future
+
+    def end(self) -> None:
+        self._jobs.put(None)
+
+    def work(self, timeout: float | None = None) -> None:
+        """In the thread: do what is asked for, until the end; without a sign for `timeout` seconds, no longer."""
+        try:
+            while (job := self._jobs.get(timeout=timeout)) is not None:
+                future, call, args = job
+                try:
+                    ok, result = True, call(*args)
+                except Exception as exc:
+                    ok, result = False, exc
+                self._loop.call_soon_threadsafe(_settle, future, ok, result)
+                job = future = result = None
+        except Empty:
+            pass
+
+
+def _settle(future: asyncio.Future[Any], ok: bool, result: Any) -> None:
+    if future.done():
+        return
+    if ok:
+        future.set_result(result)
+    else:
+        future.set_exception(result)
+
+
 class LoopThread:
     """An event loop in a daemon thread, for async code called from threads; one per process, by `get()`."""
 
@@ -380,9 +429,10 @@ class LoopThread:
         if not current.thread.is_alive():
             loop.close()
 
-    def call(self, coroutine: Coroutine[Any, Any, Any], context: Context | None = None) -> Any:
+    def call(self, coroutine: Coroutine[Any, Any, Any], context: Context | None = None, head: Any = None) -> Any:
         """Run a coroutine on the loop, in `context` or a copy of the caller's, and wait for its result.
 
+        head: of the request whose body the coroutine may read; its reader has the waiting thread read.
         RuntimeError if called from the loop itself, which could only wait for ever.
         """
         try:
@@ -397,8 +447,7 @@ class LoopThread:
             )
         if context is None:
             context = copy_context()
-        finished = threading.Lock()
-        finished.acquire()
+        waiting = _Waiting(self.loop)
         outcome: list[Any] = []
         started: list[asyncio.Task[None]] = []
 
@@ -410,7 +459,7 @@ class LoopThread:
             finally:
                 if sys.version_info < (3, 11):
                     _carry_over(context)
-                finished.release()
+                waiting.end()
 
         def start() -> None:
             if sys.version_info >= (3, 11):
@@ -421,14 +470,19 @@ class LoopThread:
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
 
+        if head is not None:
+            head.lend(waiting)
         self.loop.call_soon_threadsafe(start)
         try:
-            finished.acquire()
+            waiting.work()
         except BaseException:
             # A signal's: what follows must not run beside the task.
             self.loop.call_soon_threadsafe(lambda: started[0].cancel())
-            finished.acquire(timeout=CANCEL_TIMEOUT)
+            waiting.work(CANCEL_TIMEOUT)
             raise
+        finally:
+            if head is not None:
+                head.lend(None)
         ok, result = outcome
         if not ok:
             try:
@@ -471,7 +525,7 @@ def run_on_loop(exchange: Any, coroutine: Coroutine[Any, Any, Any]) -> Any:
     context = exchange.context
     if context is None:
         context = exchange.context = copy_context()
-    return LoopThread.get().call(coroutine, context)
+    return LoopThread.get().call(coroutine, context, exchange.head)
 
 
 async def _await(awaitable: Any) -> Any:
@@ -480,7 +534,8 @@ async def _await(awaitable: Any) -> Any:
 
 def await_on_loop(awaitable: Any) -> Any:
     """Await something on the loop thread while the calling thread waits."""
-    return LoopThread.get().call(_await(awaitable))
+    exchange = exchange_var.get()
+    return LoopThread.get().call(_await(awaitable), head=None if exchange is None else exchange.head)
 
 
 def sync_chunks(exchange: Any) -> Iterator[bytes]:
@@ -490,10 +545,10 @@ def sync_chunks(exchange: Any) -> Iterator[bytes]:
         return iter(body)
     if exchange.context is None:
         exchange.context = copy_context()
-    return _fetch_chunks(body, exchange.context)
+    return _fetch_chunks(body, exchange.context, exchange.head)
 
 
-def _fetch_chunks(body: Any, context: Context) -> Iterator[bytes]:
+def _fetch_chunks(body: Any, context: Context, head: Any) -> Iterator[bytes]:
     loop = LoopThread.get()
     iterator = body.__aiter__()
 
@@ -504,7 +559,7 @@ def _fetch_chunks(body: Any, context: Context) -> Iterator[bytes]:
             return _END
 
     while True:
-        chunk = loop.call(fetch(), context)
+        chunk = loop.call(fetch(), context, head)
         if chunk is _END:
             return
         yield chunk

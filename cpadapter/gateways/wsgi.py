@@ -6,11 +6,12 @@ the server's thread waits (bridge.py). Of core it sees an Opener and the Exchang
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import ClientDisconnected, HTTPError
+from ..protocol.files import CHUNK, WrappedFile, sendable_run
 from ..protocol.headers import Host
 from ..protocol.iterators import LineReader, as_bytes, count_body
 from ..protocol.messages import RequestHead, collapse, decode_path, host_fault, parse_version, segments_of
@@ -30,29 +31,33 @@ class WsgiHead(RequestHead):
     """The head of a WSGI request."""
 
     _reader: WsgiReader | None = None
+    # The thread that waits for async code, if one does: it reads for that.
+    waiting: Any = None
+    # Bytes of the body that were read before a reader was asked for.
+    _taken = 0
 
     def __init__(self, environ: Environ) -> None:
         self.native = environ
         get = environ.get
         self.method = environ['REQUEST_METHOD']
-        query = self.query = get('QUERY_STRING', '')
-        if query and not query.isascii():
-            self.query = decode_path(query, 'utf-8')
+        # PERF: what is as the class has it is not set.
+        query = get('QUERY_STRING')
+        if query:
+            self.query = query if query.isascii() else decode_path(query, 'utf-8')
         path = get('PATH_INFO', '')
-        outer = get('SCRIPT_NAME', '')
+        outer = get('SCRIPT_NAME')
         if outer:
             outer = outer.rstrip('/')
             if not outer.isascii():
                 outer = decode_path(outer, 'utf-8')
+            self.outer = outer
         if path[:1] != '/' and (path or not outer):
             path = '/' + path
         if '//' in path:
             path = collapse(path)
         if not path.isascii():
             path = decode_path(path, 'utf-8')
-        self.outer = outer
         self.path = path
-        self.fault = None
         raw = get('RAW_URI') or get('REQUEST_URI')
         if raw is not None and '%2' in raw:
             self._take_raw(raw)
@@ -130,7 +135,34 @@ class WsgiHead(RequestHead):
                 int(length) if good else None,  # type: ignore[arg-type]
                 self.get('transfer-encoding') is not None or bool(self.native.get('wsgi.input_terminated')),
             )
+            reader.waiting = self.waiting
+            reader.skip(self._taken)
         return reader
+
+    def lend(self, waiting: Any) -> None:
+        """Let the body be read by a thread that waits for the event loop; None: by whoever asks for it."""
+        self.waiting = waiting
+        if self._reader is not None:
+            self._reader.waiting = waiting
+
+    def declared(self) -> tuple[str | None, int | None]:
+        environ = self.native
+        text = environ.get('CONTENT_LENGTH')
+        media = environ.get('CONTENT_TYPE')
+        if not text or len(text) > 7 or 'HTTP_TRANSFER_ENCODING' in environ or not (text.isascii() and text.isdigit()):
+            return media, None
+        return media, int(text)
+
+    def read_now(self, length: int) -> bytes:
+        # PERF: no reader is made for what comes in one piece.
+        if self._reader is not None or self.waiting is not None or not length:
+            return b''
+        try:
+            data: bytes = self.native['wsgi.input'].read(length)
+        except Exception as exc:
+            _raise_read_error(exc)
+        self._taken = len(data)
+        return data
 
     @property
     def scheme(self) -> str:
@@ -248,6 +280,9 @@ class WsgiReader(LineReader):
     """
 
     suspends = False
+    # As WsgiHead has it; and what it reads, or has read, for somebody who did not wait for it.
+    waiting: Any = None
+    _pending: Any = None
 
     def __init__(self, stream: Any, length: int | None, terminated: bool) -> None:
         self.stream = stream
@@ -266,17 +301,8 @@ class WsgiReader(LineReader):
             size = min(size, self._left)
         try:
             chunk: bytes = self.stream.read(size)
-        except ClientDisconnected:
-            raise
         except Exception as exc:
-            # Servers raise errors of their own: gone clients, time-outs, limits.
-            if type(exc).__name__ in ('MaxSizeExceeded', 'RequestEntityTooLarge'):
-                raise HTTPError(413) from exc
-            if isinstance(exc, (OSError, EOFError)) or 'Disconnect' in type(exc).__name__:
-                raise ClientDisconnected() from exc
-            if type(exc).__module__.partition('.')[0] in ('gunicorn', 'cheroot', 'waitress', 'h11'):
-                raise HTTPError(400, 'The request body is malformed.') from exc
-            raise
+            _raise_read_error(exc)
         if not chunk:
             if self._left > 0:
                 self._left = 0
@@ -291,8 +317,66 @@ class WsgiReader(LineReader):
             raise HTTPError(413)
         return chunk
 
-    async def aread(self, size: int = -1) -> bytes:
-        return self.read(size)
+    def skip(self, size: int) -> None:
+        """Count bytes that were read from the stream already."""
+        self.bytes_read += size
+        if self._left > 0:
+            self._left -= size
+
+    async def agather(self, size: int) -> bytes:
+        """Read as aread does, but wait for `size` bytes, or the end: one crossing where the stream gives less."""
+        return await self.aread(size, self._gather)
+
+    def _gather(self, size: int) -> bytes:
+        parts = []
+        while size > 0 and (part := self.read(size)):
+            parts.append(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b''.join(parts)
+
+    async def aread(self, size: int = -1, read: Callable[[int], bytes] | None = None) -> bytes:
+        waiting = self.waiting
+        if waiting is None or size == 0 or not waiting.is_here():
+            return self.read(size)
+        if size is None or size < 0:
+            chunks = []
+            while chunk := await self.aread(65536):
+                chunks.append(chunk)
+            return b''.join(chunks)
+        from asyncio import CancelledError, shield
+
+        # On the event loop of all async page handlers: a slow client must not stop the others.
+        pending = self._pending
+        if pending is None:
+            if self._left == 0:
+                return b''
+            pending = self._pending = waiting.start(read or self.read, size)
+        try:
+            data: bytes = await shield(pending)
+        except CancelledError:
+            raise  # whoever reads on gets what comes
+        except BaseException:
+            self._pending = None
+            raise
+        self._pending = None
+        if len(data) > size:
+            rest = pending.get_loop().create_future()
+            rest.set_result(data[size:])
+            self._pending = rest
+        return data[:size]
+
+
+def _raise_read_error(exc: Exception) -> NoReturn:
+    """Raise what a server's error of reading means; servers have their own for gone clients, time-outs, limits."""
+    if isinstance(exc, ClientDisconnected):
+        raise exc
+    if type(exc).__name__ in ('MaxSizeExceeded', 'RequestEntityTooLarge'):
+        raise HTTPError(413) from exc
+    if isinstance(exc, (OSError, EOFError)) or 'Disconnect' in type(exc).__name__:
+        raise ClientDisconnected() from exc
+    if type(exc).__module__.partition('.')[0] in ('gunicorn', 'cheroot', 'waitress', 'h11'):
+        raise HTTPError(400, 'The request body is malformed.') from exc
+    raise exc
 
 
 def serve_wsgi(opener: Any, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -327,6 +411,9 @@ def run_wsgi(opener: Any, environ: Environ, start_response: StartResponse, conte
             _drive(exchange, exchange.run())
         body = exchange.body
         if type(body) is not bytes:
+            wrapped = _wrap_file(exchange, start_response, context)
+            if wrapped is not None:
+                return wrapped
             return _start_stream(exchange, start_response, context)
         start_response(exchange.status, exchange.text_headers())
     except BaseException:
@@ -389,6 +476,43 @@ def _start_stream(exchange: Any, start_response: StartResponse, context: Context
         first = b''
     start_response(exchange.status, exchange.text_headers())
     return _ClosingBody(exchange, chunks, context, first)
+
+
+# Modules of wrappers that send no more than Content-Length says, from where the file stands: they take ranges too.
+# gunicorn sends and closes inside the request; waitress does both later, in the thread that serves all connections.
+_COUNTING = frozenset(('gunicorn.http.wsgi', 'waitress.buffers'))
+_LATE = frozenset(('waitress.buffers',))
+
+
+def _wrap_file(exchange: Any, start_response: StartResponse, context: Context) -> Iterable[bytes] | None:
+    """Start a body that is a file by the server's own means of sending one; None where it has none that will do.
+
+    PEP 3333, "Optional Platform-Specific File Handling": what is returned is the wrapper itself.
+    """
+    wrapper = exchange.head.native.get('wsgi.file_wrapper')
+    if wrapper is None:
+        return None
+    run = sendable_run(exchange.body, exchange.text_headers())
+    if run is None:
+        return None
+    module = getattr(wrapper, '__module__', None)
+    # Others may send up to the end of the file, whatever was announced.
+    if module not in _COUNTING and not run.is_whole():
+        return None
+    if module in _LATE and (exchange.plan.closes or exchange.hooks is not None or exchange.app.publishes):
+        # Hooks may wait, and so would every connection.
+        return None
+
+    def ended() -> None:
+        context.run(_drive, exchange, exchange.finish())
+
+    def failed(exc: BaseException) -> None:
+        context.run(exchange.log_error, exc)
+
+    file = WrappedFile(run, ended, failed)
+    start_response(exchange.status, exchange.text_headers())
+    body: Iterable[bytes] = wrapper(file, CHUNK)
+    return body
 
 
 class _ClosingBody:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..protocol.iterators import file_generator, file_generator_limited, is_closable_iterator, is_iterator
 
 __all__ = [
     'ClosingIterator',
+    'field_getter',
     'file_generator',
     'file_generator_limited',
     'is_closable_iterator',
     'is_iterator',
+    'request_field',
     'set_vary_header',
 ]
 
@@ -40,6 +42,34 @@ class ClosingIterator:
             close = getattr(closed, 'close', None)
             if close is not None:
                 close()
+
+
+def field_getter(exchange: Any) -> Callable[[str], str | None]:
+    """Give a function that gives a request header, named in lower case; its value may have space around it.
+
+    PERF: where nobody has asked for `request.headers`, that is what the gateway has: 0.3 microseconds for each, where
+    the map of all of them takes 4.
+    """
+    request = exchange.request
+    own = request.__dict__
+    head = exchange.head
+    if head is None or 'headers' in own or 'header_list' in own:
+        get: Callable[[str], str | None] = request.headers.get
+    else:
+        get = head.get
+    return get
+
+
+def request_field(exchange: Any, name: str) -> str | None:
+    """Give a request header as `request.headers` has it, without making that map where nobody has asked for it.
+
+    name: in lower case.
+    """
+    value = field_getter(exchange)(name)
+    if value is not None:
+        # Encoded words are read by the map.
+        value = exchange.request.headers.get(name) if '=?' in value else value.strip()
+    return value
 
 
 def set_vary_header(response: Any, header_name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..context import current
@@ -11,24 +12,102 @@ from ..extension.tools import Tool
 if TYPE_CHECKING:
     from ..core.plan import PlanBuilder
 
-__all__ = ['JSONInTool', 'json_handler', 'json_in', 'json_out', 'json_processor']
+__all__ = ['Codec', 'JSONInTool', 'json_handler', 'json_in', 'json_out', 'json_processor']
 
 
-class _Codec:
-    """`json`'s encoder and decoder, imported when one of them is first used."""
+class Codec:
+    """JSON documents as values and back; its parts are imported when one of them is first used.
 
-    encode: Any
-    decode: Any
+    decode: UTF-8 bytes -> value; ValueError or RecursionError if they are no JSON document (RFC 8259: NaN is none).
+    encode: value -> UTF-8 bytes, escaped and spaced as json.dumps does; numbers that JSON has not become null.
+
+    msgspec does the work where it is installed, and the standard library what msgspec refuses: documents are read
+    and written alike with and without it, but with it some more types are written (datetime, UUID, dataclasses...).
+    """
+
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+
+    def __init__(self, fast: bool = True) -> None:
+        self.fast = fast
 
     def __getattr__(self, name: str) -> Any:
-        import json
-
-        self.encode = json.JSONEncoder().encode
-        self.decode = json.loads
+        if name not in ('encode', 'decode'):
+            raise AttributeError(name)
+        self.encode, self.decode = _standard_codec()
+        if self.fast:
+            try:
+                self.encode, self.decode = _msgspec_codec(self.encode, self.decode)
+            except ImportError:
+                pass  # the extra `fast` was not asked for
         return self.__dict__[name]
 
 
-_codec = _Codec()
+def _standard_codec() -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+    import json
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f'{constant} is no JSON value.')
+
+    read = json.JSONDecoder(parse_constant=refuse).decode
+    write = json.JSONEncoder(allow_nan=False).encode
+
+    def encode(value: Any) -> bytes:
+        try:
+            return write(value).encode('ascii')
+        except ValueError:
+            return write(_without_nan(value)).encode('ascii')
+
+    def decode(data: bytes) -> Any:
+        return read(data.decode('utf-8'))
+
+    return encode, decode
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return value
+
+
+def _msgspec_codec(
+    standard_encode: Callable[[Any], bytes], standard_decode: Callable[[bytes], Any]
+) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+    from msgspec import MsgspecError
+    from msgspec.json import Decoder, Encoder, format
+
+    read = Decoder().decode
+    write = Encoder().encode
+
+    def encode(value: Any) -> bytes:
+        try:
+            # One line, with a space after commas and colons.
+            data: bytes = format(write(value), indent=0)
+        except Exception:
+            # Such as keys that are None, or lone surrogates: what json can write is written.
+            return standard_encode(value)
+        if not data.isascii():
+            try:
+                return standard_encode(value)
+            except TypeError:
+                pass  # a type that msgspec alone writes
+        return data
+
+    def decode(data: bytes) -> Any:
+        try:
+            return read(data)
+        except MsgspecError:
+            # Numbers too large for a float, lone surrogates: what json takes is taken.
+            return standard_decode(data)
+
+    return encode, decode
+
+
+_codec = Codec()
 
 DEFAULT_TYPES = ('application/json', 'text/javascript')
 
@@ -41,7 +120,7 @@ def json_processor(entity: Any) -> None:
     request: Any = current().request
     try:
         # A document nested too deeply is no valid one here; int() bounds the digits of numbers.
-        request.json = _codec.decode(body.decode('utf-8'))
+        request.json = _codec.decode(body)
     except (ValueError, RecursionError):
         raise HTTPError(400, 'Invalid JSON document') from None
 
@@ -77,7 +156,7 @@ class _ShortJSON:
     def take(self, data: bytes, request: Any) -> None:
         """Read `data` into `request.json`; HTTPError 400 if it is no JSON document."""
         try:
-            request.json = _codec.decode(data.decode('utf-8'))
+            request.json = _codec.decode(data)
         except (ValueError, RecursionError):
             raise HTTPError(400, 'Invalid JSON document') from None
 
@@ -108,11 +187,11 @@ def json_handler(*args: Any, **kwargs: Any) -> Any:
     value = request._json_inner_handler(*args, **kwargs)
     if hasattr(value, '__await__'):
         return _encode_later(value)
-    return [_codec.encode(value).encode('utf-8')]
+    return [_codec.encode(value)]
 
 
 async def _encode_later(value: Any) -> list[bytes]:
-    return [_codec.encode(await value).encode('utf-8')]
+    return [_codec.encode(await value)]
 
 
 def json_out(content_type: str | None = 'application/json', debug: bool = False, handler: Any = json_handler) -> None:
@@ -149,7 +228,7 @@ class _JSONFilter:
                 exchange.response.headers['Content-Type'] = self.content_type
 
     def __call__(self, value: Any, exchange: Any) -> bytes:
-        return _codec.encode(value).encode('utf-8')  # type: ignore[no-any-return]
+        return _codec.encode(value)
 
 
 def make_filter(content_type: str | None = 'application/json', debug: bool = False, handler: Any = json_handler) -> Any:

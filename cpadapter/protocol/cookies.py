@@ -6,6 +6,7 @@ one bad cookie, often another application's on the same host, must not take the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ['parse_cookies']
 
 _MAX_PAIRS = 1000
+# An escape inside double quotes: three octal digits, or a character that stands for itself.
+_ESCAPE = re.compile(r'\\(?:([0-3][0-7][0-7])|(.))')
 
 
 def parse_cookies(fields: Iterable[str]) -> SimpleCookie:
@@ -35,14 +38,24 @@ def parse_cookies(fields: Iterable[str]) -> SimpleCookie:
             name = name.strip()
             if not equals or not name or name[0] == '$':
                 continue
-            real, coded = cookie.value_decode(value.strip())
+            coded = value.strip()
             morsel: Morsel[str] = Morsel()
             try:
-                morsel.set(name, real, coded)
+                morsel.set(name, _unquoted(coded), coded)
             except CookieError:
                 continue  # the pair is lost, as said above
             dict.__setitem__(cookie, name, morsel)
     return cookie
+
+
+def _unquoted(text: str) -> str:
+    # As SimpleCookie.value_decode does, which in older Pythons takes quadratic time.
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        return text
+    text = text[1:-1]
+    if '\\' not in text:
+        return text
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)) if match[1] else match[2], text)
 
 
 def _pairs(field: str) -> list[str]:

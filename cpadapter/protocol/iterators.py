@@ -94,11 +94,13 @@ def is_closable_iterator(obj: Any) -> bool:
 
 
 class file_generator:
-    """Yield the chunks of a readable object; closes it at the end, on close() and when collected.
+    """Yield the chunks of a readable object; closes it once: at the end, on close() or when collected.
 
     input: an object with `read(size)` giving bytes.
     chunkSize: bytes a chunk.
     """
+
+    _closed = False
 
     def __init__(self, input: Any, chunkSize: int = 65536) -> None:
         self.input = input
@@ -117,6 +119,9 @@ class file_generator:
     next = __next__
 
     def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         close = getattr(self.input, 'close', None)
         if close is not None:
             close()

@@ -51,9 +51,9 @@ class RequestHead:
 
     native: Any
     method: str
-    outer: str
+    outer: str = ''
     path: str
-    query: str
+    query: str = ''
     segments: list[str] | None = None
     fault: tuple[int, str] | None = None
     # True while the gateway opens the exchange on an event loop, where nothing may wait.
@@ -83,6 +83,21 @@ class RequestHead:
     def reader(self) -> BodyReader:
         """Give the reader of the body: the same one at each call."""
         raise NotImplementedError
+
+    def declared(self) -> tuple[str | None, int | None]:
+        """Give (Content-Type, Content-Length) as far as they are plain: the length is None for any but 0 to 9999999.
+
+        None stands for a body in chunks, no length, or one that needs a closer look.
+        """
+        raise NotImplementedError
+
+    def read_now(self, length: int) -> bytes:
+        """Take what can be had, without awaiting, of a body of `length` bytes; the reader gives the rest."""
+        return b''
+
+    async def read_first(self, length: int) -> bytes:
+        """Take what comes first of a body of `length` bytes; the reader gives the rest."""
+        return b''
 
     @property
     def scheme(self) -> str:

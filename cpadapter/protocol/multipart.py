@@ -29,9 +29,11 @@ PartHeaders = list[tuple[str, str]]
 
 # SPEC: RFC 2046 5.1.1 allows 70 characters of a smaller set; CherryPy takes any 201 printable ones, and so do we.
 _BOUNDARY = re.compile('[ -~]{0,200}[!-~]')
-# Unrolled, so that a quote that never closes costs one pass.
-_QUOTED = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"')
+# Unrolled, so that a quote that never closes costs one pass. Clients that escape nothing put quotes inside of quotes:
+# where a name goes on right behind one, it has not ended.
+_QUOTED = re.compile(r'"([^"\\]*(?:(?:\\.|"(?=[^\s;,]))[^"\\]*)*)"')
 _CONTROL = re.compile(r'[\x00-\x08\x0a-\x1f\x7f]')
+_CONTROL_BYTES = re.compile(rb'[\x00-\x08\x0a-\x1f\x7f]')
 _BAD_PERCENT = re.compile('%(?![0-9A-Fa-f]{2})')
 
 
@@ -43,15 +45,17 @@ class MultipartFault(ValueError):
         self.status = status
 
 
-def decode_header_bytes(raw: bytes) -> str:
-    """Decode a part header's bytes: UTF-8 as browsers send, else ISO-8859-1.
+def decode_header_bytes(raw: bytes, charset: str = 'iso-8859-1') -> str:
+    """Decode a part header's bytes: UTF-8 as browsers send, else `charset`, else ISO-8859-1.
 
     Source: RFC 7578, section 5.1. CherryPy: ISO-8859-1 only.
     """
-    try:
-        return raw.decode('utf-8')
-    except UnicodeDecodeError:
-        return raw.decode('iso-8859-1')
+    for codec in ('utf-8', charset):
+        try:
+            return raw.decode(codec)
+        except UnicodeError:
+            continue
+    return raw.decode('iso-8859-1')
 
 
 # --- header values --------------------------------------------------------------------------------------------
@@ -75,8 +79,9 @@ def parse_disposition(value: str) -> tuple[str, dict[str, str]]:
     """Read a Content-Disposition value in one pass.
 
     Returns the type in lower case and the parameters, names in lower case. In quoted text the escapes of a quote
-    and of a backslash are undone, other backslashes kept (paths of old browsers), and so is the `%22` that browsers
-    write for a quote. `filename*` (RFC 8187) is decoded and replaces `filename`.
+    and of a backslash are undone, other backslashes kept (paths of old browsers). Where no quote is escaped so, the
+    `%22` that browsers write for one is undone instead; their `%0D` and `%0A` are not. `filename*` (RFC 8187) is
+    decoded and replaces `filename`.
     Raises MultipartFault if `filename*` is malformed, if a name has a control character, or if a parameter is repeated.
 
     Source: RFC 6266, section 4; RFC 7578, section 4.2; WHATWG HTML, multipart/form-data encoding.
@@ -124,8 +129,10 @@ def parse_disposition(value: str) -> tuple[str, dict[str, str]]:
 
 
 def _unescape(text: str) -> str:
-    if '\\' not in text:
-        return text.replace('%22', '"')
+    if '\\"' not in text:
+        text = text.replace('%22', '"')
+        if '\\' not in text:
+            return text
     return '\\'.join([piece.replace('\\"', '"') for piece in text.split('\\\\')])
 
 
@@ -161,26 +168,26 @@ def _parser_class() -> Any:
             limit = self.section_limit
             if line.find(b'\n', 0, limit + 2) >= 0:
                 raise multipart.ParserError('Invalid line break in segment header')
+            if _CONTROL_BYTES.search(line):
+                raise multipart.ParserError('Control character in segment header')
             self.section_size += len(line) + 2
             self.section_lines += 1
             if self.section_size - 2 > limit or self.section_lines > self.max_header_count:
                 raise multipart.ParserLimitReached('Maximum segment header length exceeded')
             super()._on_segment_headerline(line)
+            # SPEC: RFC 7578 4.8: a Content-Length of a part means nothing; boundaries alone delimit.
+            self._segment_limit = -1
 
         def _create_segment(self, headerlist: PartHeaders) -> Any:
             self.section_size = self.section_lines = 0
-            headers: PartHeaders = []
-            size = 0
-            for name, value in headerlist:
-                size += len(name) + len(value)
-                if _CONTROL.search(value):
-                    raise multipart.ParserError('Control character in segment header')
-                headers.append((name, value if value.isascii() else decode_header_bytes(value.encode('latin-1'))))
-            if size > self.section_limit:
-                raise multipart.ParserLimitReached('Maximum segment header length exceeded')
             segment = multipart.MultipartSegment([])
-            segment.headerlist = headers
+            segment.headerlist = list(headerlist)
             return segment
+
+        def stands_at_content(self) -> bool:
+            """Say whether a part's headers have been read, and nothing behind them."""
+            segment = self._segment
+            return segment is not None and not (segment.complete or segment.bytes_received or self._buffer)
 
     return SegmentParser
 
@@ -195,13 +202,19 @@ class MultipartFeed:
     boundary: as parse_boundary gives it.
     max_header_size: bytes of one part's header section, without the empty line.
     max_header_count: header lines of one part, folded lines counted.
+
+    Source: RFC 2046, section 5.1.1. Line breaks around boundaries and headers are CRLF; anything else there is a fault.
     """
 
+    #: How header bytes that are not UTF-8 are decoded.
+    charset = 'iso-8859-1'
+
     def __init__(self, boundary: str, max_header_size: int = 8192, max_header_count: int = 50) -> None:
-        self._start = b'--' + boundary.encode('ascii')
+        self._dashes = b'--' + boundary.encode('ascii')
         self._limits = (max_header_size, max_header_count)
         self._parser: Any = None
-        self._pending = b''
+        # Bytes not yet given to the parser.
+        self._held = b''
         self._in_preamble = False
         self._empty = True
 
@@ -218,13 +231,25 @@ class MultipartFeed:
             if not chunk:
                 return
             self._parser = self._open()
-        import multipart
-
-        try:
-            for event in self._parser.parse(chunk):
-                yield event.headerlist if event is not None and not isinstance(event, bytes) else event
-        except multipart.MultipartError as exc:
-            raise _fault(exc) from exc
+        elif self._held:
+            chunk = self._held + chunk
+            self._held = b''
+        # SPEC: RFC 2046 5.1.1: a part without content may end in the boundary right behind its headers, whose line
+        # break is that of the empty line. The parser wants one of the boundary's own: there it is given one.
+        parser = self._parser
+        dashes = self._dashes
+        start = 0
+        while start < len(chunk):
+            if parser.stands_at_content():
+                rest = chunk[start : start + len(dashes)]
+                if rest == dashes:
+                    yield from self._parse(b'\r\n')
+                elif dashes.startswith(rest):
+                    self._held = chunk[start:]
+                    return
+            stop = self._find_content(chunk, start)
+            yield from self._parse(chunk[start:stop] if start or stop < len(chunk) else chunk)
+            start = stop
 
     def close(self) -> None:
         """Say that the body has ended.
@@ -242,33 +267,66 @@ class MultipartFeed:
         except multipart.MultipartError as exc:
             raise MultipartFault('Illegal end of multipart body.') from exc
 
+    def _find_content(self, chunk: bytes, start: int) -> int:
+        """Give where content may begin with a boundary: the chunk is cut there. Its end, if nowhere."""
+        dashes = self._dashes
+        size = len(chunk)
+        # The empty line before may have begun in an earlier chunk.
+        for near in range(start + 1, min(start + 4, size)):
+            if chunk.startswith(dashes, near) or dashes.startswith(chunk[near : near + len(dashes)]):
+                return near
+        found = chunk.find(b'\r\n\r\n' + dashes, start)
+        if found >= 0:
+            return found + 4
+        # Or with the beginning of one, which goes on in the next chunk.
+        last = chunk.rfind(b'\r\n\r\n', max(start, size - len(dashes) - 3))
+        if last >= 0 and last + 4 < size and dashes.startswith(chunk[last + 4 :]):
+            return last + 4
+        return size
+
+    def _parse(self, data: bytes) -> Iterator[PartHeaders | bytes | None]:
+        import multipart
+
+        try:
+            for event in self._parser.parse(data):
+                yield event if event is None or isinstance(event, bytes) else self._decode(event.headerlist)
+        except multipart.MultipartError as exc:
+            raise _fault(exc) from exc
+
+    def _decode(self, headers: PartHeaders) -> PartHeaders:
+        # The parser has read them as ISO-8859-1, which keeps every byte.
+        return [
+            (name, value if value.isascii() else decode_header_bytes(value.encode('iso-8859-1'), self.charset))
+            for name, value in headers
+        ]
+
     def _open(self) -> Any:
         size, count = self._limits
         # One byte more than the limit: the parser counts the CR of a line it has not seen the end of.
         parser = _parser_class()(
-            self._start[2:], max_header_size=size + 1, max_header_count=count, header_charset='latin-1'
+            self._dashes[2:], max_header_size=size + 1, max_header_count=count, header_charset='iso-8859-1'
         )
         parser.section_limit = size
         return parser
 
     def _skip_preamble(self, chunk: bytes) -> bytes:
-        # Give the bytes from the first boundary on, b'' while there is none.
-        data = self._pending + chunk
-        start = self._start
+        """Give the bytes from the first boundary on, b'' while there is none."""
+        data = self._held + chunk
+        dashes = self._dashes
         if not self._in_preamble:
-            if data.startswith(start):
-                self._pending = b''
+            if data.startswith(dashes):
+                self._held = b''
                 return data
-            if start.startswith(data):
-                self._pending = data
+            if dashes.startswith(data):
+                self._held = data
                 return b''
             self._in_preamble = True
-        delimiter = b'\r\n' + start
+        delimiter = b'\r\n' + dashes
         index = data.find(delimiter)
         if index < 0:
-            self._pending = data[-(len(delimiter) - 1) :]
+            self._held = data[-(len(delimiter) - 1) :]
             return b''
-        self._pending = b''
+        self._held = b''
         return data[index + 2 :]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ['MAX_RANGES', 'get_ranges']
+__all__ = ['MAX_RANGES', 'get_ranges', 'merge_ranges']
 
 # A field with more ranges than this is ignored: RFC 9110 14.2 lets a server refuse "many small ranges".
 MAX_RANGES = 200
@@ -55,6 +55,24 @@ def get_ranges(headervalue: str | None, content_length: int) -> list[tuple[int, 
     if not found or (len(result) > 1 and sum(stop - start for start, stop in result) > content_length):
         return None
     return result
+
+
+def merge_ranges(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Give half-open ranges that hold the same bytes, each once: in the order asked where none of them meet.
+
+    Where some overlap or touch they are joined, and all come in ascending order.
+
+    Source: RFC 9110, section 15.3.7.2.
+    """
+    if len(ranges) < 2:
+        return ranges
+    merged: list[tuple[int, int]] = []
+    for start, stop in sorted(ranges):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return merged if len(merged) < len(ranges) else ranges
 
 
 def _number(digits: str) -> int:

@@ -232,6 +232,58 @@ class TestChanges:
         Own.hooks.attach('before_finalize', lambda: cpadapter.response.headers.update({'X-Hook': '1'}))
         assert self.headers(client)['hook'] == '1'
 
+    def test_a_page_handler_with_path_arguments(self, client, handler):
+        """Known by the path before them, it is looked at again at each request."""
+
+        class Node:
+            @handler
+            def show(self, *args, **params):
+                return f'{args} {params}'
+
+        class Root:
+            a = Node()
+
+        root = Root()
+        app = client.mount(root)
+
+        def ask(path, **more):
+            answer = client.get(path, **more)
+            return answer.text if answer.status == 200 else answer.status
+
+        assert ask('/a/show/1') == "('1',) {}"
+        assert ask('/a/show/2?x=3') == "('2',) {'x': '3'}"
+        assert ask('/a/show/2/3/4') == "('2', '3', '4') {}"
+        assert ask('/a/show/%C3%A9/%20') == "('é', ' ') {}"
+        assert ask('/a/show/x%2Fy', raw=True) == "('x/y',) {}"
+        assert ask('/a/show/x%252Fy', raw=True) == "('x%2Fy',) {}"
+        assert ask('/a//show//1//2') == "('1', '2') {}"
+        assert ask('/a/show/exposed/_cp_config/__init__') == "('exposed', '_cp_config', '__init__') {}"
+        assert ask('/a/show/1/') == "('1',) {}"
+        assert ask('/a/show') == '() {}'
+        assert ask('/a/shown/1') == 404
+        assert ask('/a/1/show') == 404
+
+        Node.show.exposed = False
+        assert ask('/a/show/1') == 404
+        Node.show.exposed = True
+        assert ask('/a/show/1') == "('1',) {}"
+
+        Node.show.below = root.a.show
+        assert ask('/a/show/below/1') == "('1',) {}"
+        del Node.show.below
+        assert ask('/a/show/below/1') == "('below', '1') {}"
+
+        app.merge({'/a/show/9': {'response.headers.X': 'nine'}})
+        assert 'X' not in client.get('/a/show/8').headers
+        assert client.get('/a/show/9').headers['X'] == 'nine'
+        del app.config['/a/show/9']
+        assert 'X' not in client.get('/a/show/9').headers
+
+        Node._cp_config = {'response.headers.X': 'node'}
+        assert client.get('/a/show/9').headers['X'] == 'node'
+        Root.a = None
+        assert ask('/a/show/1') == 404
+
     def test_a_property_on_the_way_is_asked_once_a_request(self, client, handler):
         asked = []
 

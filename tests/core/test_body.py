@@ -770,6 +770,20 @@ def test_files_have_no_name_on_disk(run):
     gc.collect()
 
 
+def test_short_files_take_no_descriptor(run):
+    before = len(os.listdir('/proc/self/fd')) if os.path.isdir('/proc/self/fd') else None
+    body = run(make(b''.join(upload(b'f', b'a.txt', b'line\n' * 3) for _ in range(900)) + b'--b--'))
+    if before is not None:
+        assert len(os.listdir('/proc/self/fd')) - before < 10
+    part = body.params['f'][7]
+    assert part.file.read() == b'line\n' * 3
+    part.file.seek(0)
+    assert list(io.TextIOWrapper(part.file, 'utf-8')) == ['line\n'] * 3
+    # Whoever needs a descriptor gets one.
+    assert os.fstat(body.params['f'][8].file.fileno()).st_size == 15
+    body.close()
+
+
 def test_files_are_written_where_offload_says():
     import threading
 
@@ -1023,6 +1037,35 @@ def test_async_reading_gives_chunks_as_they_arrive():
     asyncio.run(main())
 
 
+def test_lines_may_be_awaited():
+    async def go():
+        body = make([b'one\ntw', b'o\nthr', b'ee'], 'text/plain', reader=AsyncOnly)
+        return [await body.areadline(), await body.areadline(2), await body.areadline(), await body.aread(1),
+                await body.areadline(), await body.areadline()]  # fmt: skip
+
+    assert asyncio.run(go()) == [b'one\n', b'tw', b'o\n', b't', b'hree', b'']
+
+
+@pytest.mark.parametrize(('length', 'code'), [('', 411), ('x', 400), ('-1', 400)])
+def test_parts_of_a_body_without_a_good_length_are_refused(length, code):
+    async def go():
+        body = make(b'--b--', reader=AsyncOnly)
+        body.headers['Content-Length'] = length
+        return [part async for part in body.aparts()]
+
+    with pytest.raises(HTTPError) as caught:
+        asyncio.run(go())
+    assert caught.value.code == code
+
+
+def test_parts_taken_one_by_one_follow_the_charset_field():
+    async def go():
+        data = field(b'_charset_', b'iso-8859-2') + field(b'a', b'\xb3') + b'--b--'
+        return [await part.afullvalue() async for part in make(data, reader=AsyncOnly).aparts()]
+
+    assert asyncio.run(go()) == ['iso-8859-2', 'ł']
+
+
 def test_parts_may_be_taken_one_by_one():
     async def main():
         reader = AsyncOnly(upload(b'f', b'1'), upload(b'f', b'2'), b'--b--')
@@ -1109,7 +1152,7 @@ def test_no_header_raises_anything_but_an_answer(kind, disposition, data):
     body.close()
 
 
-def test_multipart_is_imported_with_the_first_multipart_body():
+def test_heavy_modules_wait_for_the_first_body_that_needs_them():
     import subprocess
     import sys
 

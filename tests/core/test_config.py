@@ -237,6 +237,8 @@ def test_environments_hold_what_the_manual_says():
         'tools.log_headers.on': False,
         'request.show_tracebacks': False,
         'request.show_mismatched_params': False,
+        'request.debug': False,
+        'request.debug_remote': False,
     }
     assert environments is Config.environments
     assert environments['staging'] == common

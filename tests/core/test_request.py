@@ -198,6 +198,164 @@ class TestAttributes:
         assert (request.remote.ip, request.remote.port) == ('127.0.0.1', 1111)
         assert request.hooks.keys() == dict.fromkeys(cpadapter.extension.hooks.HOOKPOINTS).keys()
 
+    @pytest.mark.parametrize(
+        ('name', 'value'),
+        {
+            'prev': None,
+            'scheme': 'http',
+            'server_protocol': 'HTTP/1.1',
+            'base': '',
+            'request_line': '',
+            'method': 'GET',
+            'query_string': '',
+            'query_string_encoding': 'utf8',
+            'protocol': (1, 1),
+            'params': {},
+            'header_list': [],
+            'headers': {},
+            'rfile': None,
+            'process_request_body': True,
+            'methods_with_bodies': ('POST', 'PUT', 'PATCH'),
+            'body': None,
+            'script_name': '',
+            'path_info': '/',
+            'login': None,
+            'app': None,
+            'handler': None,
+            'toolmaps': {},
+            'config': None,
+            'is_index': None,
+            'error_page': {},
+            'show_tracebacks': False,
+            'show_mismatched_params': True,
+            'throws': (KeyboardInterrupt, SystemExit, cpadapter.InternalRedirect),
+            'throw_errors': False,
+            'closed': False,
+            'stage': None,
+            'unique_id': None,
+        }.items(),
+    )
+    def test_each_attribute_has_its_default(self, name, value):
+        assert getattr(Request, name) == value
+        assert getattr(cpadapter.request, name) == value
+
+    def test_each_attribute_is_set_when_its_step_comes(self, client, handler):
+        """Spec B 1.2: what hooks see, point by point, under both protocols."""
+        seen = {}
+
+        def look(point):
+            def hook():
+                r = cpadapter.request
+                seen[point] = {
+                    'stage': r.stage,
+                    'params': dict(r.params),
+                    'body': dict(r.body.params),
+                    'process': r.process_request_body,
+                    'handler': r.handler.callable.__name__,
+                    'found': (r.is_index, r.config['own.key'], r.toolmaps['tools']['encode']['on']),
+                    'headers': (r.headers['X-One'], r.cookie['a'].value),
+                    'path': (r.script_name, r.path_info, r.query_string, r.base),
+                    'closed': r.closed,
+                }
+
+            return hook
+
+        points = (
+            *('on_start_resource', 'before_request_body', 'before_handler'),
+            *('before_finalize', 'on_end_resource', 'on_end_request'),
+        )
+
+        class Root:
+            @handler
+            def page(self, **kwargs):
+                look('handler')()
+                return 'page'
+
+        config = {f'hooks.{point}.look': look(point) for point in points}
+        client.mount(Root(), '/app', config={'/': {**config, 'own.key': 1, 'tools.encode.on': True}})
+        headers = {'x-one': '1', 'cookie': 'a=2'}
+        assert client.post('/app/page?q=1', form={'b': '2'}, headers=headers).status == 200
+
+        def each(name):
+            return [seen[point][name] for point in (*points[:3], 'handler', *points[3:])]
+
+        assert each('stage') == [*points[:3], 'handler', *points[3:]]
+        both = {'q': '1', 'b': '2'}
+        assert each('params') == [{}, {'q': '1'}, *[both] * 5]
+        assert each('body') == [{}, {}, *[{'b': '2'}] * 5]
+        assert each('process') == [True] * 7
+        assert each('handler') == ['page'] * 7
+        assert each('found') == [(False, 1, True)] * 7
+        assert each('headers') == [('1', '2')] * 7
+        assert each('path') == [('/app', '/page', 'q=1', 'http://testserver')] * 7
+        assert each('closed') == [False] * 6 + [True]
+
+    def test_a_form_says_in_which_charset_it_was_read(self, see):
+        assert see(lambda r: r.body.charset, method='POST', form={'a': '1'}) == 'utf-8'
+
+    def test_the_request_line_of_an_internal_redirect_has_the_script_name(self, client, handler):
+        class Root:
+            @handler
+            def index(self):
+                raise cpadapter.InternalRedirect('/page', 'a=1')
+
+            @handler
+            def page(self, **kwargs):
+                return cpadapter.request.request_line
+
+        client.mount(Root(), '/app')
+        assert client.get('/app/').text == 'GET /app/page?a=1 HTTP/1.1'
+
+
+class TestNamespaces:
+    def test_a_request_has_a_set_of_its_own_in_order(self, client, handler):
+        class Own(Request):
+            namespaces = Request.namespaces.copy()
+
+        Own.namespaces['mine'] = lambda key, value: None
+
+        class Root:
+            @handler
+            def index(self):
+                namespaces = cpadapter.request.namespaces
+                namespaces['late'] = None
+                return ' '.join(namespaces)
+
+        app = client.mount(Root())
+        app.request_class = Own
+        assert client.get('/').text == 'hooks request response error_page tools mine late'
+        assert list(Own.namespaces) == ['mine']
+        assert list(Request.namespaces) == []
+
+    def test_it_hands_out_config_to_the_request_being_served(self, client, handler):
+        def respond():
+            cpadapter.response.headers['X-Hook'] = 'ran'
+
+        class Root:
+            @handler
+            def index(self):
+                cpadapter.request.namespaces(
+                    {
+                        'hooks.before_finalize.own': respond,
+                        'request.colour': 'red',
+                        'request.body.bufsize': 5,
+                        'response.status': 202,
+                        'response.headers.x-own': 'set',
+                        'error_page.404': 'page',
+                        'error_page.default': 'other',
+                        'tools.expires.on': True,
+                        'tools.expires.secs': 5,
+                    }
+                )
+                r = cpadapter.request
+                return f'{r.colour} {r.body.bufsize} {sorted(map(str, r.error_page))} {r.toolmaps["tools"]["expires"]}'
+
+        client.mount(Root())
+        answer = client.get('/')
+        assert answer.status == 202
+        assert answer.text == "red 5 ['404', 'default'] {'on': True, 'secs': 5}"
+        assert (answer.headers['X-Own'], answer.headers['X-Hook']) == ('set', 'ran')
+
 
 class TestParams:
     @pytest.mark.parametrize(

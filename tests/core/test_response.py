@@ -174,6 +174,34 @@ class TestHeaders:
         assert 'Set-Cookie' not in answer.headers
         assert 'ontrol character' in '\n'.join(give.client.errors)
 
+    @pytest.mark.parametrize('place', ['header', 'cookie'])
+    def test_the_error_page_for_one_is_made_without_it(self, client, handler, place):
+        class Root:
+            @handler
+            def index(self):
+                response = cpadapter.response
+                response.headers['X-Good'] = 'kept'
+                if place == 'header':
+                    response.headers['X-Bad'] = 'a\nb'
+                else:
+                    response.cookie['bad'] = '1'
+                    response.cookie['bad']['path'] = '/\n'
+                return 'x'
+
+        client.mount(Root(), config={'/': {'error_page.500': lambda **kwargs: 'own page'}})
+        answer = client.get('/')
+        assert (answer.status, answer.text.strip()) == (500, 'own page')
+        assert answer.headers['X-Good'] == 'kept'
+        assert 'X-Bad' not in answer.headers
+        assert 'Set-Cookie' not in answer.headers
+
+    def test_they_know_what_the_client_speaks(self, give):
+        def make(response):
+            return str(response.headers.protocol)
+
+        assert give(make).text == '(1, 1)'
+        assert give(make, version='1.0').text == '(1, 0)'
+
     def test_a_header_may_be_sent_twice_through_header_list(self, client, handler):
         def add():
             cpadapter.response.header_list.extend(
@@ -242,6 +270,34 @@ class TestCookies:
 
     def test_request_cookies_are_not_sent_back(self, give):
         assert 'Set-Cookie' not in give(lambda response: 'x', headers={'Cookie': 'a=1'}).headers
+
+
+class TestDefaults:
+    def test_a_new_response_has_them(self):
+        response = cpadapter.Response()
+        assert (response.status, response.header_list, response.body, response.stream) == (None, None, [], False)
+        assert list(response.headers) == ['Content-Type', 'Server', 'Date']
+        assert response.headers['Content-Type'] == 'text/html'
+        assert response.headers['Date'] == cpadapter.lib.httputil.HTTPDate(response.time)
+        assert not response.cookie
+
+    def test_each_attribute_is_set_when_its_step_comes(self, client, handler):
+        seen = []
+
+        def look():
+            response = cpadapter.response
+            seen.append((response.status, response.output_status, response.header_list and len(response.header_list)))
+
+        class Root:
+            @handler
+            def index(self):
+                look()
+                return 'page'
+
+        points = ('before_handler', 'before_finalize', 'on_end_resource', 'on_end_request')
+        client.mount(Root(), config={'/': {f'hooks.{point}.look': look for point in points}})
+        client.get('/')
+        assert seen == [(None, None, None)] * 3 + [('200 OK', b'200 OK', 2)] * 2
 
 
 class TestBody:

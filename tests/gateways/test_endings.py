@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sys
 import threading
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 
 import pytest
 
@@ -734,6 +734,193 @@ class TestReading:
 
         client.mount(Root(), config={'/': {'request.process_request_body': False}})
         assert client.post('/', body=b''.join(lines)).status == 200
+
+
+class TestLargeUploads:
+    """What is read of a body that comes in many messages."""
+
+    HEADERS = ((b'content-length', b'600000'), (b'content-type', b'application/x-own'))
+
+    @staticmethod
+    def messages():
+        return [{'type': 'http.request', 'body': bytes([i]) * 100_000, 'more_body': i < 5} for i in range(6)]
+
+    @pytest.mark.parametrize('colour', ['sync', 'async'])
+    def test_the_server_is_called_in_the_context_around_the_request(self, asgi, run, colour):
+        """What it registers with the loop there, when it reads on, stays with the connection."""
+        own = ContextVar('own', default=None)
+        seen = []
+
+        class Root:
+            @expose
+            def sync(self):
+                own.set('mine')
+                return str(len(cpadapter.request.body.read()))
+
+            @expose
+            async def asynchronous(self):
+                own.set('mine')
+                return str(len(await cpadapter.request.body.aread()))
+
+        app = asgi.mount(Root())
+        connection = Connection(
+            app, 'POST', '/sync' if colour == 'sync' else '/asynchronous', self.HEADERS, self.messages()
+        )
+        receive, send = connection.receive, connection.send
+
+        async def watched_receive():
+            await asyncio.sleep(0)
+            seen.append((exchange_var.get(), own.get()))
+            return await receive()
+
+        async def watched_send(message):
+            seen.append((exchange_var.get(), own.get()))
+            await send(message)
+
+        connection.receive, connection.send = watched_receive, watched_send
+
+        async def main():
+            await connection.start()
+            assert (connection.status, connection.body) == (200, b'600000')
+
+        run(main)
+        assert set(seen) == {(None, None)}
+        assert len(seen) == 6 + 2
+
+    def test_a_read_that_is_cancelled_loses_nothing(self, asgi, run):
+        class Root:
+            @expose
+            async def index(self):
+                body = cpadapter.request.body
+                gathered = asyncio.ensure_future(cpadapter.request.rfile.agather(600_000))
+                await until(lambda: connection.asked == 3)
+                gathered.cancel()
+                await asyncio.wait([gathered])
+                release.set()
+                return str(len(await body.aread()))
+
+        release = asyncio.Event()
+        app = asgi.mount(Root())
+        messages = [{'type': 'http.request', 'body': b'x' * 20_000, 'more_body': i < 29} for i in range(30)]
+        connection = Connection(app, 'POST', '/', self.HEADERS, messages)
+        receive = connection.receive
+
+        async def slow_receive():
+            if connection.asked == 2:
+                connection.asked = 3
+                await release.wait()
+            return await receive()
+
+        connection.receive = slow_receive
+
+        async def main():
+            await asyncio.wait_for(connection.start(), 5)
+            assert (connection.status, connection.body) == (200, b'600000')
+
+        run(main)
+
+    @pytest.mark.parametrize('size', ['None', '1000000'])
+    def test_a_body_in_chunks_is_read_up_to_the_limit_only(self, asgi, run, size):
+        class Root:
+            @expose
+            def index(self):
+                cpadapter.request.rfile.read(-1 if size == 'None' else int(size))
+
+        app = asgi.mount(Root(), config={'/': {'request.process_request_body': False}})
+        app.site.server.max_request_body_size = 150_000
+        connection = Connection(app, 'POST', headers=[(b'transfer-encoding', b'chunked')], messages=self.messages())
+
+        async def main():
+            await asyncio.wait_for(connection.start(), 5)
+            assert (connection.status, connection.asked) == (413, 2)
+
+        try:
+            run(main)
+        finally:
+            del app.site.server.max_request_body_size
+
+    def test_a_slow_upload_stops_no_other_async_page_handler_under_wsgi(self, wsgi):
+        begun, release = threading.Event(), threading.Event()
+
+        class Slow:
+            def read(self, size):
+                begun.set()
+                assert release.wait(10)
+                return b'x' * size
+
+        class Root:
+            @expose
+            async def slow(self):
+                return str(len(await cpadapter.request.body.aread(10)))
+
+            @expose
+            async def index(self):
+                return 'well'
+
+        app = wsgi.mount(Root())
+        environ = {
+            'REQUEST_METHOD': 'POST', 'PATH_INFO': '/slow', 'SCRIPT_NAME': '', 'QUERY_STRING': '', 'HTTP_HOST': 'h',
+            'SERVER_PROTOCOL': 'HTTP/1.1', 'wsgi.url_scheme': 'http', 'SERVER_NAME': 'h', 'SERVER_PORT': '80',
+            'CONTENT_LENGTH': '10', 'CONTENT_TYPE': 'application/x-own', 'wsgi.input': Slow(),
+        }  # fmt: skip
+        answers = []
+        thread = threading.Thread(target=lambda: answers.extend(app.wsgi(environ, lambda status, headers: None)))
+        thread.start()
+        try:
+            assert begun.wait(10)
+            assert wsgi.get('/').text == 'well'
+        finally:
+            release.set()
+            thread.join(10)
+        assert answers == [b'10']
+
+    def test_a_read_given_up_under_wsgi_is_had_by_the_next(self, wsgi):
+        release = threading.Event()
+
+        class Slow:
+            left = b'0123456789'
+
+            def read(self, size):
+                assert release.wait(10)
+                data, self.left = self.left[:size], self.left[size:]
+                return data
+
+        class Root:
+            @expose
+            async def index(self):
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(cpadapter.request.rfile.aread(6), 0.01)
+                release.set()
+                pieces = [await cpadapter.request.rfile.aread(4) for _ in range(4)]
+                return b'|'.join(pieces)
+
+        app = wsgi.mount(Root(), config={'/': {'request.process_request_body': False}})
+        environ = {
+            'REQUEST_METHOD': 'POST', 'PATH_INFO': '/', 'SCRIPT_NAME': '', 'QUERY_STRING': '', 'HTTP_HOST': 'h',
+            'SERVER_PROTOCOL': 'HTTP/1.1', 'wsgi.url_scheme': 'http', 'SERVER_NAME': 'h', 'SERVER_PORT': '80',
+            'CONTENT_LENGTH': '10', 'wsgi.input': Slow(),
+        }  # fmt: skip
+        assert b''.join(app.wsgi(environ, lambda status, headers: None)) == b'0123|45|6789|'
+
+    def test_a_file_given_as_the_body_is_closed_once(self, client, handler):
+        closed = []
+
+        class File:
+            def read(self, size):
+                return b''
+
+            def close(self):
+                closed.append(1)
+
+        class Root:
+            @handler
+            def index(self):
+                return File()
+
+        client.mount(Root(), config={'/': {'response.stream': True}})
+        assert client.get('/').body == b''
+        gc.collect()
+        assert closed == [1]
 
 
 class TestWholeBodies:

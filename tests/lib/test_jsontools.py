@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import cpadapter
 from cpadapter import tools
+from cpadapter.lib.jsontools import Codec
 
+CODECS = (Codec(), Codec(fast=False))
 JSON = {'Content-Type': 'application/json'}
 
 
@@ -175,3 +180,55 @@ class TestIn:
 
         client.mount(Root(), config={'/': {'tools.json_in.on': True, 'tools.json_in.processor': processor}})
         assert client.post('/', body=b'[abc]', headers=JSON).text == '[ABC]'
+
+
+class TestCodec:
+    """Documents are the same bytes and values with msgspec and without."""
+
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text() | st.floats(-1e6, 1e6).map(lambda x: round(x, 3)),
+            lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+            max_leaves=12,
+        )
+    )
+    @settings(max_examples=200)
+    def test_values_are_written_alike_and_read_back(self, value):
+        fast, standard = CODECS
+        written = fast.encode(value)
+        assert json.loads(written) == value
+        # A delete character is escaped by one of them only.
+        assert written.replace(b'\x7f', b'\\u007f') == standard.encode(value).replace(b'\x7f', b'\\u007f')
+        assert fast.decode(written) == standard.decode(written) == value
+
+    @given(st.binary(max_size=20) | st.text('[]{}",:0123456789.eE+-tfnula \\ud8', max_size=20).map(str.encode))
+    @settings(max_examples=300)
+    def test_what_one_refuses_the_other_refuses(self, data):
+        results = []
+        for codec in CODECS:
+            try:
+                results.append(repr(codec.decode(data)))
+            except (ValueError, RecursionError):
+                results.append('refused')
+        assert results[0] == results[1]
+
+    @pytest.mark.parametrize('which', [0, 1])
+    def test_numbers_that_json_has_not_become_null(self, which):
+        value = {'a': [1.5, float('nan'), (float('inf'),)], 'b': float('-inf')}
+        assert CODECS[which].encode(value) == b'{"a": [1.5, null, [null]], "b": null}'
+
+    @pytest.mark.parametrize('which', [0, 1])
+    @pytest.mark.parametrize('document', [b'NaN', b'[Infinity]', b'{"a": -Infinity}', b'[1,]', b'\xff', b'', b'01'])
+    def test_what_is_no_json_is_refused(self, which, document):
+        with pytest.raises(ValueError):
+            CODECS[which].decode(document)
+
+    @pytest.mark.parametrize('which', [0, 1])
+    def test_what_cannot_be_written_is_a_type_error(self, which):
+        with pytest.raises(TypeError):
+            CODECS[which].encode({'a': object()})
+
+    def test_msgspec_writes_more_types(self):
+        fast, _ = CODECS
+        assert fast.encode(datetime(2026, 1, 2, 3, 4, 5)) == b'"2026-01-02T03:04:05"'
+        assert json.loads(fast.encode({'é': datetime(2026, 1, 2)})) == {'é': '2026-01-02T00:00:00'}

@@ -75,12 +75,17 @@ def test_any_other_boundary_is_a_fault(value):
         ('form-data; name="a"; filename="file; name.csv"', {'name': 'a', 'filename': 'file; name.csv'}),
         (r'form-data; name="a"; filename="file\"name.csv"', {'name': 'a', 'filename': 'file"name.csv'}),
         ('form-data; name="a"; filename="file%22name.csv"', {'name': 'a', 'filename': 'file"name.csv'}),
+        (r'form-data; name="a"; filename="C:\dir\a%22b"', {'name': 'a', 'filename': 'C:\\dir\\a"b'}),
+        (r'form-data; name="a"; filename="a\"b%22c"', {'name': 'a', 'filename': 'a"b%22c'}),
         (r'form-data; name="a"; filename="back\\slash"', {'name': 'a', 'filename': 'back\\slash'}),
         (r'form-data; name="a"; filename="C:\temp\new.txt"', {'name': 'a', 'filename': r'C:\temp\new.txt'}),
         ('form-data; NAME = "a" ; filename=""', {'name': 'a', 'filename': ''}),
         ('form-data; name="a";', {'name': 'a'}),
         ('form-data; junk; name="a"', {'name': 'a'}),
         ('form-data; name="never closed; filename=x', {'name': 'never closed; filename=x'}),
+        ('form-data; name="a"b"; filename="c"d.txt"', {'name': 'a"b', 'filename': 'c"d.txt'}),
+        ('form-data; name="a""; filename=""', {'name': 'a"', 'filename': ''}),
+        ('form-data; name="a"b', {'name': 'a'}),
         ('form-data; name="a" junk; filename=x', {'name': 'a', 'filename': 'x'}),
         ("form-data; filename=x; filename*=utf-8''test_%C5%82%C3%B3%C4%85%C3%A4.txt", {'filename': 'test_łóąä.txt'}),
         ("form-data; filename*=ISO-8859-1'en'%A3.txt", {'filename': '£.txt'}),
@@ -204,11 +209,37 @@ def test_near_boundaries_are_content():
         b'nothing like multipart',
         b'--b',
         b'--b\r\n',
-        b'--b\r\nContent-Length: 3\r\n\r\nx\r\n--b--\r\n',
+        b'--b x\r\nA: b\r\n\r\nx\r\n--b--\r\n',
+        b'--b -\r\n',
+        b'--b \r\nA: b\r\n\r\nx\r\n--b--\r\n',
+        b'--b\r\nA: b\r\n\r\nx\r\n--b \r\n\r\ny\r\n--b--\r\n',
+        b'--b\r\nA: b\r\n\r\n--bX\r\n\r\n--b--\r\n',
+        b'--b\r\nA: b\r\n \r\n\r\nx\r\n--b--\r\n',
+        b'--b\r\nA: b\r\n--b--\r\n',
     ],
 )
 def test_broken_bodies_are_faults_however_they_are_cut(data):
     assert events([data]) == events(by_bytes(data)) == 400
+
+
+@pytest.mark.parametrize(
+    ('data', 'parts'),
+    [
+        # SPEC: RFC 2046 5.1.1: the line break before the boundary is the boundary's, so it may end the headers.
+        (b'--b\r\nA: b\r\n\r\n--b\r\nC: d\r\n\r\nx\r\n--b--', [([('A', 'b')], b''), ([('C', 'd')], b'x')]),
+        (b'--b\r\n\r\n--b--', [([], b'')]),
+        (b'--b\r\n\r\n\r\n--b--', [([], b'')]),
+        (b'--b\r\nA: b\r\n\r\n\r\n--b--', [([('A', 'b')], b'')]),
+        (b'--b\r\nA: b\r\n\r\n\r\n\r\n--b--', [([('A', 'b')], b'\r\n')]),
+        (b'--b\r\n\r\nx\r\n--b--  \r\n', [([], b'x')]),
+        (b'--b\r\nContent-Length: 3\r\n\r\nx\r\n--b--', [([('Content-Length', '3')], b'x')]),
+        (b'--b\r\nA : b\r\n\tc\r\n\r\nx\r\n--b--', [([('A', 'b c')], b'x')]),
+        (b'--b--', []),
+        (b'--b--anything', []),
+    ],
+)
+def test_the_letter_of_the_rfc_is_followed(data, parts):
+    assert events([data]) == events(by_bytes(data)) == parts
 
 
 def test_header_limits_hold_for_one_line_and_for_the_whole_section():

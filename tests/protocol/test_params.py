@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 import pytest
 from hypothesis import given
@@ -178,3 +178,14 @@ def test_only_charsets_for_text_are_known(name, codec):
 @given(st.text())
 def test_any_charset_name_is_answered(name):
     known_charset(name)
+
+
+@pytest.mark.parametrize('piece', ['%', '%41', '%4', '%zz', 'a%C3%A9', '%%41', 'abc'])
+@pytest.mark.parametrize('shift', range(4))
+def test_long_values_are_unescaped_as_short_ones_are(piece, shift):
+    # Longer than what is unescaped at once, so that borders fall on every place of an escape.
+    text = 'x' * shift + piece * (40_000 // len(piece))
+    assert parse_query_string('a=' + text) == {'a': unquote(text)}
+    assert parse_urlencoded(b'a=' + text.encode(), ['utf-8'])[0] == {'a': unquote(text)}
+    latin = parse_urlencoded(b'a=\xff' + text.encode(), ['utf-8', 'latin-1'])[0]
+    assert latin == {'a': '\xff' + unquote(text, 'latin-1')}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpadapter.protocol.ranges import MAX_RANGES, get_ranges
+from cpadapter.protocol.ranges import MAX_RANGES, get_ranges, merge_ranges
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,18 @@ def test_any_field_gives_ranges_within_the_content_or_none(field, length):
     if ranges is not None:
         assert all(0 <= start < stop <= length for start, stop in ranges)
         assert sum(stop - start for start, stop in ranges) <= length
+
+
+@pytest.mark.parametrize(
+    ('ranges', 'merged'),
+    [
+        ([], []),
+        ([(0, 5)], [(0, 5)]),
+        ([(4, 6), (0, 2)], [(4, 6), (0, 2)]),
+        ([(4, 6), (0, 2), (1, 3)], [(0, 3), (4, 6)]),
+        ([(0, 2), (2, 4)], [(0, 4)]),
+        ([(0, 9), (3, 5)], [(0, 9)]),
+    ],
+)
+def test_ranges_that_meet_are_joined(ranges, merged):
+    assert merge_ranges(ranges) == merged
