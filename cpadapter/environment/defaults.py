@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 
 from ..core.site import Site, equippers
-from ..extension.tools import ErrorTool, FilterTool, HandlerTool, Tool
-from ..lib import caching, cptools, encoding, jsontools, static, xmlrpcutil
+from ..extension.tools import ErrorTool, FilterTool, Tool
+from ..lib import appstats, auth_basic, auth_digest, caching, cptools, encoding, jsontools, sessions, static, xmlrpcutil
 from ..process.plugins import equip as equip_engine
 
 __all__ = ['Package', 'checker', 'config', 'engine', 'log', 'server', 'site', 'tools', 'tree']
@@ -23,23 +23,31 @@ def add_tools(box: Any) -> None:
     box.redirect = Tool('on_start_resource', cptools.redirect)
     box.allow = Tool('on_start_resource', cptools.allow)
     box.accept = Tool('on_start_resource', cptools.accept)
+    box.autovary = cptools.AutovaryTool('on_start_resource', cptools.autovary, priority=0)
     # Before the body is read.
     box.json_in = jsontools.JSONInTool()
     box.decode = Tool('before_request_body', encoding.decode)
+    box.proxy = cptools.ProxyTool('before_request_body', cptools.proxy, priority=30)
     box.ignore_headers = Tool('before_request_body', cptools.ignore_headers)
     box.referer = Tool('before_request_body', cptools.referer)
+    box.auth_basic = auth_basic.AuthTool(auth_basic.basic_auth, 'checkpassword', ('realm', 'checkpassword'))
+    box.auth_digest = auth_digest.DigestTool()
+    box.sessions = sessions.SessionTool()
     # Before, around and in place of the page handler.
     box.params = Tool('before_handler', cptools.convert_params, priority=15)
     box.json_out = FilterTool(jsontools.make_filter, jsontools.json_out, priority=30)
-    box.staticdir = HandlerTool(static.staticdir)
-    box.staticfile = HandlerTool(static.staticfile)
+    box.staticdir = static.StaticTool(static.staticdir)
+    box.staticfile = static.StaticTool(static.staticfile)
+    box.session_auth = cptools.SessionAuthTool(cptools.session_auth)
     box.trailing_slash = cptools.TrailingSlashTool('before_handler', cptools.trailing_slash, priority=60)
     box.encode = encoding.EncodeTool()
+    box.caching = caching.CachingTool()
     # Once the body is there: what changes it before what is computed of it.
     box.flatten = Tool('before_finalize', cptools.flatten, priority=45)
     box.expires = Tool('before_finalize', caching.expires)
     box.etags = cptools.EtagsTool('before_finalize', cptools.validate_etags, priority=75)
-    box.gzip = Tool('before_finalize', encoding.gzip, priority=80)
+    box.gzip = encoding.GzipTool()
+    box.cpstats = appstats.StatsTool()
     box.log_hooks = Tool('on_end_request', cptools.log_hooks, priority=100)
     # On unanticipated errors.
     box.log_tracebacks = Tool('before_error_response', cptools.log_traceback)
@@ -72,6 +80,11 @@ class Package(ModuleType):
         # Further servers appear once config names one.
         if name == 'servers' and site.servers:
             return site.servers
+        if name == '_cache':
+            # COMPAT: there once something asked for the cache.
+            cache = getattr(getattr(site.tools, 'caching', None), 'cache', None)
+            if cache is not None:
+                return cache
         raise AttributeError(f'module {self.__name__!r} has no attribute {name!r}')
 
 

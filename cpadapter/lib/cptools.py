@@ -1,4 +1,5 @@
-"""Small built-in tools that need nothing but the request and the response."""
+"""Small built-in tools that need nothing but the request and the response; here, too, under the names CherryPy gave
+them, are two that have files of their own: `proxy` and `session_auth`."""
 
 from __future__ import annotations
 
@@ -9,20 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import current
 from ..errors import HTTPError, HTTPRedirect, InternalRedirect
+from ..extension.hooks import is_async_callable
 from ..extension.tools import Tool
-from ..protocol.headers import RE_HEADER_SPLIT, AcceptElement, BadHeaderValue
+from ..protocol.dates import HTTPDate
+from ..protocol.headers import RE_HEADER_SPLIT, AcceptElement, BadHeaderValue, HeaderMap
 from ..protocol.iterators import is_iterator
 from ..protocol.status import valid_status
-from . import ClosingIterator
+from . import ClosingIterator, field_getter, request_field
+from .debug import log_debug
+from .proxy import ProxyTool, proxy
+from .session_auth import SessionAuth, SessionAuthTool, session_auth
 
 if TYPE_CHECKING:
     from ..core.plan import PlanBuilder
 
 __all__ = [
+    'AutovaryTool',
     'EtagsTool',
+    'MonitoredHeaderMap',
+    'ProxyTool',
+    'SessionAuth',
+    'SessionAuthTool',
     'TrailingSlashTool',
     'accept',
     'allow',
+    'autovary',
     'convert_params',
     'flatten',
     'ignore_headers',
@@ -30,9 +42,11 @@ __all__ = [
     'log_hooks',
     'log_request_headers',
     'log_traceback',
+    'proxy',
     'redirect',
     'referer',
     'response_headers',
+    'session_auth',
     'trailing_slash',
     'validate_etags',
     'validate_since',
@@ -42,11 +56,6 @@ __all__ = [
 def _log() -> Any:
     exchange = current()
     return exchange.app.log if exchange.app is not None else exchange.site.log
-
-
-def log_debug(text: str, context: str) -> None:
-    """Write what a tool with `debug=True` has to say to the error log."""
-    _log().error(text, context)
 
 
 # --- logs -----------------------------------------------------------------------------------------------------
@@ -243,6 +252,86 @@ def response_headers(headers: Iterable[tuple[str, Any]] | None = None, debug: bo
         log_debug(f'set {headers!r}', 'TOOLS.RESPONSE_HEADERS')
 
 
+# --- Vary -----------------------------------------------------------------------------------------------------
+
+_NOT_IN_VARY = ('Content-Disposition', 'Content-Length', 'Content-Type')
+
+
+class MonitoredHeaderMap(HeaderMap):
+    """Request headers that remember which of them were asked for, present or not, in `accessed_headers`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accessed_headers: set[str] = set()
+
+    def __getitem__(self, key: Any) -> Any:
+        self.accessed_headers.add(self.transform_key(key))
+        return super().__getitem__(key)
+
+    def __contains__(self, key: Any) -> bool:
+        self.accessed_headers.add(self.transform_key(key))
+        return super().__contains__(key)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Give the value of `key`, or `default`."""
+        self.accessed_headers.add(self.transform_key(key))
+        return super().get(key, default)
+
+
+def autovary(ignore: Iterable[str] | None = None, debug: bool = False) -> None:
+    """Set Vary to the names of the request headers that hooks, tools and the page handler look at.
+
+    ignore: names to leave out; None is the three that say what a body is, which no cache asks about.
+    What Vary holds already stays. The names are sorted.
+    """
+    _watch_headers()
+    # Behind everything that might still look at a header, and before a cache takes the response.
+    current().request.hooks.attach('before_finalize', _set_vary, priority=95, ignore=ignore, debug=debug)
+
+
+def _watch_headers() -> None:
+    request = current().request
+    watched = MonitoredHeaderMap()
+    dict.update(watched, request.headers)
+    request.headers = watched
+
+
+def _set_vary(ignore: Iterable[str] | None, debug: bool) -> None:
+    exchange = current()
+    request = exchange.request
+    headers = exchange.response.headers
+    names = {name.strip() for name in str(headers.get('Vary', '')).split(',') if name.strip()}
+    if '*' in names:
+        return
+    names |= getattr(request.headers, 'accessed_headers', set())
+    if 'cookie' in request.__dict__:
+        names.add('Cookie')
+    is_error_page = str(exchange.stage).endswith('(HTTPError)')
+    if 'charset=' in str(headers.get('Content-Type', '')) and _is_on(exchange, 'encode') and not is_error_page:
+        names.add('Accept-Charset')  # the encode tool reads it where there is one
+    left_out = {name.title() for name in (_NOT_IN_VARY if ignore is None else ignore)}
+    named = sorted(name for name in names if name.title() not in left_out)
+    if named:
+        headers['Vary'] = ', '.join(named)
+    if debug:
+        log_debug(f'Vary is {named}', 'TOOLS.AUTOVARY')
+
+
+def _is_on(exchange: Any, name: str) -> bool:
+    return bool(exchange.plan.toolmaps.get('tools', {}).get(name, {}).get('on'))
+
+
+class AutovaryTool(Tool):
+    """The `autovary` tool: it watches from the first hook on."""
+
+    def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
+        priority = self._take_priority(settings)
+        self._check_settings(settings)
+        builder.attach('on_start_resource', _watch_headers, priority=priority)
+        settings = {'ignore': None, 'debug': False, **settings}
+        builder.attach('before_finalize', _set_vary, priority=95, **settings)
+
+
 # --- parameters -----------------------------------------------------------------------------------------------
 
 _TRUE = frozenset(('true', 'yes', 'on', '1'))
@@ -434,7 +523,8 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
 
     autotags: give a 200 response without ETag that of its body's MD5; not to files and streamed ones.
     Looks at 2xx responses only, once a request. It runs after the page handler; one that changes something sets
-    ETag to the state before the change and calls this first, so that a failed condition leaves all as it is.
+    ETag to the state before the change and calls this first, so that a failed condition leaves all as it is. The
+    tool's setting `state` does that for it: see EtagsTool.
 
     SPEC: RFC 9110 13.1: If-Match compares strongly, If-None-Match weakly. `If-None-Match: *` fails only where
     there is an ETag, or the method is neither GET nor HEAD.
@@ -442,54 +532,115 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
     exchange = current()
     response = exchange.response
     # COMPAT: an attribute of this name says that the conditions were looked at.
-    if hasattr(response, 'ETag'):
+    if 'ETag' in response.__dict__:
         return
     status = 200 if response.status is None else valid_status(response.status)[0]
-    etag = response.headers.get('ETag')
+    headers = response.headers
+    etag = dict.get(headers, 'Etag')
     if not etag and autotags and status == 200 and not response.stream and not _is_far(response.body):
-        import hashlib
-
-        digest = hashlib.md5(response.collapse_body(), usedforsecurity=False).hexdigest()
-        etag = response.headers['ETag'] = f'"{digest}"'
+        digest = _load_md5()(response.collapse_body(), usedforsecurity=False).hexdigest()
+        etag = f'"{digest}"'
+        dict.__setitem__(headers, 'Etag', etag)
         if debug:
             log_debug(f'ETag is {etag}', 'TOOLS.ETAGS')
     response.ETag = etag  # type: ignore[attr-defined]
     if not 200 <= status <= 299:
         return
-    request = exchange.request
-    field = request.headers.get('If-Match')
+    get = field_getter(exchange)
+    field = get('if-match')
     if field:
+        field = request_field(exchange, 'if-match') or ''
         tags = _tags(field)
         if tags and '*' not in tags and (not etag or etag[:2] == 'W/' or etag not in tags):
             raise HTTPError(412, f'If-Match failed: ETag {etag!r} did not match {tags!r}')
-    field = request.headers.get('If-None-Match')
+    field = get('if-none-match')
     if field:
+        field = request_field(exchange, 'if-none-match') or ''
         tags = _tags(field)
-        is_read = request.method in ('GET', 'HEAD')
+        is_read = exchange.request.method in ('GET', 'HEAD')
         if '*' in tags:
             matched = bool(etag) or not is_read
         else:
-            matched = bool(etag) and _opaque(etag) in map(_opaque, tags)
+            matched = etag is not None and _opaque(etag) in map(_opaque, tags)
         if matched:
             if debug:
                 log_debug(f'{etag!r} is one of {tags!r}', 'TOOLS.ETAGS')
             if is_read:
+                if etag and etag not in tags and f'W/{etag}' in tags:
+                    # SPEC: RFC 9110 15.4.5: what a 200 would have said, which is weak once a coding is applied.
+                    headers['Etag'] = f'W/{etag}'
                 raise HTTPRedirect([], 304)
             raise HTTPError(412, f'If-None-Match failed: ETag {etag!r} matched {tags!r}')
 
 
+_md5: Any = None
+
+
+def _load_md5() -> Any:
+    global _md5
+    if _md5 is None:
+        from hashlib import md5
+
+        _md5 = md5
+    return _md5
+
+
 def _is_far(body: Any) -> bool:
+    if type(body) is list:
+        return False
     return getattr(body, 'holds_bytes', False) or hasattr(body, '__aiter__')
 
 
 class EtagsTool(Tool):
-    """Runs on the event loop unless it has to make tags of bodies."""
+    """The `etags` tool: validate_etags after the page handler and, with the setting `state`, before it as well.
+
+    state: a plain or async callable without arguments that gives the state of what the request is about, before the
+    page handler runs: its ETag, with its quotes; (ETag or None, seconds since the epoch of the last change); or None
+    if it does not exist. A condition that fails is answered 412, or 304, and the page handler does not run.
+    Runs on the event loop unless it has to make tags of bodies.
+    """
 
     def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
         priority = self._take_priority(settings)
+        state = settings.pop('state', None)
         self._check_settings(settings)
+        if state is not None:
+            builder.attach('before_handler', _check_later if is_async_callable(state) else _check_now, state=state)
         hook = builder.attach(self._point or 'before_finalize', self.callable, priority=priority, **settings)
         hook.non_blocking = not settings.get('autotags')
+
+
+def _check_now(state: Any) -> None:
+    _check_state(state())
+
+
+async def _check_later(state: Any) -> None:
+    _check_state(await state())
+
+
+# After whoever refuses the request, before a cache answers it.
+_check_now.priority = _check_later.priority = 75  # type: ignore[attr-defined]
+
+
+def _check_state(state: Any) -> None:
+    """Answer a conditional request by the state of what it is about: 304 or 412 is raised, or nothing done."""
+    exchange = current()
+    response = exchange.response
+    headers = response.headers
+    etag, modified = state if isinstance(state, tuple) else (state, None)
+    if state is None and request_field(exchange, 'if-match'):
+        # SPEC: RFC 9110 13.1.1: even '*' is false where there is nothing.
+        raise HTTPError(412, 'If-Match failed: there is nothing at this address.')
+    if etag is not None:
+        headers['Etag'] = etag
+    if modified is not None:
+        headers['Last-Modified'] = HTTPDate(modified)
+    validate_etags()
+    validate_since()
+    if exchange.request.method not in ('GET', 'HEAD'):
+        # What follows changes it: these are no validators of the answer.
+        headers.pop('Etag', None)
+        headers.pop('Last-Modified', None)
 
 
 def validate_since() -> None:
@@ -505,24 +656,22 @@ def validate_since() -> None:
     if not modified:
         return
     status = 200 if response.status is None else valid_status(response.status)[0]
-    request = exchange.request
-    headers = request.headers
-    since = headers.get('If-Unmodified-Since')
+    since = request_field(exchange, 'if-unmodified-since')
     if (
         since
-        and not headers.get('If-Match')
+        and not request_field(exchange, 'if-match')
         and (200 <= status <= 299 or status == 412)
         and _is_later(modified, since) is True
     ):
         raise HTTPError(412)
-    since = headers.get('If-Modified-Since')
+    since = request_field(exchange, 'if-modified-since')
     if (
         since
-        and not headers.get('If-None-Match')
+        and not request_field(exchange, 'if-none-match')
         and (200 <= status <= 299 or status == 304)
         and _is_later(modified, since) is False
     ):
-        if request.method in ('GET', 'HEAD'):
+        if exchange.request.method in ('GET', 'HEAD'):
             raise HTTPRedirect([], 304)
         raise HTTPError(412)
 
@@ -555,7 +704,7 @@ trailing_slash.neutral = True  # type: ignore[attr-defined]  # leaves the page h
 # What never waits may run on an event loop.
 _NON_BLOCKING: tuple[Any, ...] = (
     *(accept, allow, convert_params, flatten, ignore_headers, log_hooks, log_request_headers, log_traceback),
-    *(redirect, referer, response_headers, trailing_slash, validate_since),
+    *(redirect, referer, response_headers, trailing_slash, validate_since, autovary, _watch_headers, _set_vary),
 )
 for _call in _NON_BLOCKING:
     _call.non_blocking = True

@@ -6,24 +6,33 @@ client is the gateways' business.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from ..context import current
 from ..errors import HTTPError, NotFound
+from ..extension.tools import HandlerTool
+from ..protocol.codings import choose_coding
 from ..protocol.dates import HTTPDate
+from ..protocol.files import CHUNK, FileBody, PartsBody
+from ..protocol.headers import BadHeaderValue
 from ..protocol.iterators import file_generator
-from ..protocol.ranges import get_ranges
+from ..protocol.ranges import get_ranges, merge_ranges
+from . import field_getter, request_field, set_vary_header
 from .cptools import log_debug, trailing_slash, validate_etags, validate_since
+from .disk import NOFOLLOW, OpenFile, find_inside, open_file
+
+if TYPE_CHECKING:
+    from ..core.plan import PlanBuilder
 
 __all__ = [
-    'FileBody',
+    'StaticTool',
     'content_disposition',
     'content_type_of',
-    'is_reserved',
     'serve_download',
     'serve_file',
     'serve_fileobj',
@@ -31,12 +40,10 @@ __all__ = [
     'staticfile',
 ]
 
-# Bytes a chunk; a body of no more than this is read at once.
-CHUNK = 65536
+_set_raw = dict.__setitem__
 
-# Never waits for the other end of a FIFO, is not handed to child processes, and does no newline translation.
-_OPEN = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_BINARY', 0)
-_NOFOLLOW = getattr(os, 'O_NOFOLLOW', 0)
+# Content codings -> extensions of the files that hold them, in the order of preference.
+_SIBLINGS = {'br': '.br', 'zstd': '.zst', 'gzip': '.gz'}
 
 # COMPAT: CherryPy's own types, in place of those that systems know by other names; any other one is the user's.
 _TYPES = {
@@ -46,13 +53,8 @@ _TYPES = {
     '.gz': ('application/x-gzip', ('application/gzip',)),
 }
 
-# Windows takes these names for devices, in any folder and with any extension.
-_DEVICES = frozenset(
-    (
-        *('con', 'prn', 'aux', 'nul', 'conin$', 'conout$', 'clock$'),
-        *(f'{name}{digit}' for name in ('com', 'lpt') for digit in '0123456789\xb9\xb2\xb3'),
-    )
-)
+# The module of that name, once it is needed.
+_mimetypes: Any = None
 
 
 def content_type_of(name: str) -> str:
@@ -60,12 +62,18 @@ def content_type_of(name: str) -> str:
 
     The types are those of `mimetypes.types_map`, which an application may extend.
     """
-    import mimetypes
+    return _type_of(os.path.splitext(name)[1].lower())
 
-    if not mimetypes.inited:
-        mimetypes.init()
-    extension = os.path.splitext(name)[1].lower()
-    known = mimetypes.types_map.get(extension)
+
+def _type_of(extension: str) -> str:
+    global _mimetypes
+    if _mimetypes is None:
+        import mimetypes
+
+        _mimetypes = mimetypes
+    if not _mimetypes.inited:
+        _mimetypes.init()
+    known: str | None = _mimetypes.types_map.get(extension)
     ours = _TYPES.get(extension)
     if ours is not None and (known is None or known in ours[1]):
         return ours[0]
@@ -95,73 +103,6 @@ def content_disposition(disposition: str, name: str | None) -> str:
     return value
 
 
-class FileBody:
-    """A body that is a run of bytes of an open file, in chunks; closes the file at the end, on close(), at the last.
-
-    A file that has become shorter raises OSError: what was promised cannot be sent, so that the response ends.
-    """
-
-    holds_bytes = True
-
-    def __init__(self, file: Any, start: int | None, length: int) -> None:
-        """start: where to read from; None where the file stands."""
-        self.file = file
-        self.left = length
-        self._start = start
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        if self.left <= 0:
-            self.close()
-            raise StopIteration
-        if self._start is not None:
-            self.file.seek(self._start)
-            self._start = None
-        chunk: bytes = self.file.read(min(self.left, CHUNK))
-        if not chunk:
-            self.close()
-            raise OSError(f'{getattr(self.file, "name", self.file)!r} has become shorter while it was served.')
-        self.left -= len(chunk)
-        return chunk
-
-    def close(self) -> None:
-        self.file.close()
-
-    def __del__(self) -> None:
-        try:
-            self.file.close()
-        except Exception:
-            pass  # nothing of it is wanted any more
-
-
-class _PartsBody(FileBody):
-    """A multipart/byteranges body. SPEC: RFC 9110 14.6."""
-
-    def __init__(self, file: Any, parts: list[tuple[int, int, bytes]], end: bytes) -> None:
-        """parts: (start, stop, what stands before it)."""
-        super().__init__(file, None, 0)
-        self.length = sum(stop - start + len(head) for start, stop, head in parts) + len(end)
-        self._chunks = self._run(parts, end)
-
-    def _run(self, parts: list[tuple[int, int, bytes]], end: bytes) -> Iterator[bytes]:
-        for start, stop, head in parts:
-            yield head
-            self._start = start
-            self.left = stop - start
-            while self.left:
-                yield super().__next__()
-        yield end
-
-    def __next__(self) -> bytes:
-        try:
-            return next(self._chunks)
-        except StopIteration:
-            self.close()
-            raise
-
-
 # --- for page handlers ----------------------------------------------------------------------------------------
 
 
@@ -181,7 +122,7 @@ def serve_file(
     """
     if not os.path.isabs(path):
         raise ValueError(f'{path!r} is not an absolute path.')
-    return _serve(path, content_type, disposition, name, debug)
+    return _serve(path, content_type or None, disposition, name, debug)
 
 
 def serve_download(path: str, name: str | None = None) -> Any:
@@ -202,12 +143,11 @@ def serve_fileobj(
     `name` is None. Files on disk get Last-Modified; those and whatever can be sought in, such as BytesIO, have
     Content-Length and answer ranges. Raises ValueError for a file opened in text mode.
     """
-    import io
-
     if isinstance(fileobj, io.TextIOBase):
         raise ValueError('serve_fileobj serves files opened in binary mode.')
     start, length = 0, None
     is_stream = False
+    on_disk = False
     try:
         status = os.fstat(fileobj.fileno())
     except (AttributeError, OSError, ValueError):
@@ -216,6 +156,8 @@ def serve_fileobj(
         is_stream = not stat.S_ISREG(status.st_mode)
         if not is_stream:
             _set_modified(current().response.headers, status)
+            raw = fileobj.raw if type(fileobj) is io.BufferedReader else fileobj
+            on_disk = type(raw) is io.FileIO
     if not is_stream:
         # Not the size on disk: what reads from a file may well give other bytes, as a decompressor does.
         try:
@@ -226,67 +168,27 @@ def serve_fileobj(
             length = None  # sent as it comes
     if debug:
         log_debug(f'{fileobj!r}, {length} bytes', 'TOOLS.STATIC')
-    return _respond(fileobj, start, length, content_type, disposition, name)
-
-
-def _serve(
-    path: str, content_type: str | None, disposition: str | None, name: str | None, debug: bool, flags: int = 0
-) -> Any:
-    headers = current().response.headers
-    try:
-        # Only a file is opened at all: opening a device may do something. With flags, the caller has looked.
-        if not flags and not stat.S_ISREG(os.stat(path).st_mode):
-            raise NotFound()
-        file = open(path, 'rb', buffering=0, opener=lambda name, _: os.open(name, _OPEN | flags))  # noqa: SIM115
-    except PermissionError as exc:
-        raise HTTPError(403) from exc
-    except (OSError, ValueError) as exc:
-        raise NotFound() from exc
-    try:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise NotFound()
-        _set_modified(headers, status)
-        if 'ETag' not in headers:
-            headers['ETag'] = f'"{status.st_mtime_ns & 0xFFFFFFFFFFFFFFFF:x}-{status.st_size:x}"'
-        if debug:
-            log_debug(f'{path!r}, {status.st_size} bytes', 'TOOLS.STATIC')
-        return _respond(
-            file,
-            0,
-            status.st_size,
-            content_type or content_type_of(path),
-            disposition,
-            os.path.basename(path) if name is None else name,
-        )
-    except BaseException:
-        file.close()
-        raise
-
-
-# PERF: a date takes 3 microseconds to write, and files have the same one for long.
-_dates: dict[int, str] = {}
+    return _respond_file(fileobj, start, length, content_type, disposition, name, on_disk)
 
 
 def _set_modified(headers: Any, status: os.stat_result) -> None:
     try:
-        second = status.st_mtime_ns // 10**9
-        date = _dates.get(second)
-        if date is None:
-            if len(_dates) >= 1000:
-                _dates.clear()
-            date = _dates[second] = HTTPDate(status.st_mtime)
-        headers['Last-Modified'] = date
+        headers['Last-Modified'] = HTTPDate(status.st_mtime)
     except (ValueError, OverflowError):
-        headers.pop('Last-Modified', None)  # no HTTP date says this time; the other validator is left
+        headers.pop('Last-Modified', None)  # no HTTP date says this time
 
 
-def _respond(
-    file: Any, start: int, length: int | None, content_type: str | None, disposition: str | None, name: str | None
+def _respond_file(
+    file: Any,
+    start: int,
+    length: int | None,
+    content_type: str | None,
+    disposition: str | None,
+    name: str | None,
+    on_disk: bool,
 ) -> Any:
     """Set head and body for the `length` bytes from `start` on; the file is closed when this raises."""
     exchange = current()
-    request = exchange.request
     response = exchange.response
     headers = response.headers
     try:
@@ -301,53 +203,183 @@ def _respond(
             headers.pop('Content-Length', None)
             response.body = file_generator(file)
             return response.body
-        if request.protocol >= (1, 1):
-            headers['Accept-Ranges'] = 'bytes'
-            ranges = _ranges_asked(request, response, length)
-            if ranges is not None:
-                return _respond_partly(file, start, length, ranges)
+        ranges = _ranges_asked(exchange, headers, length)
+        if ranges is not None:
+            return _respond_partly(exchange, file, start, length, ranges, on_disk)
         headers['Content-Length'] = str(length)
-        if length <= CHUNK and request.method != 'HEAD':
+        if length <= CHUNK and exchange.request.method != 'HEAD':
             response.body = b''.join(FileBody(file, start or None, length))
         else:
-            response.body = FileBody(file, start, length)
+            response.body = FileBody(file, start, length, on_disk)
     except BaseException:
         file.close()
         raise
     return response.body
 
 
-def _ranges_asked(request: Any, response: Any, length: int) -> list[tuple[int, int]] | None:
-    """Give the ranges to send; None for all of it.
+def _serve(
+    path: str,
+    content_type: str | None,
+    disposition: str | None,
+    name: str | None,
+    debug: bool,
+    flags: int = 0,
+    siblings: tuple[str, ...] = (),
+) -> Any:
+    """Make the file at an absolute path the response. siblings: codings that files beside it may hold."""
+    exchange = current()
+    headers = exchange.response.headers
+    opened = open_file(path, flags)
+    try:
+        etag, modified = opened.etag, opened.modified
+        if content_type is None:
+            content_type = _type_of(opened.extension)
+        _set_raw(headers, 'Content-Type', content_type)
+        if disposition is not None:
+            _set_raw(
+                headers,
+                'Content-Disposition',
+                content_disposition(disposition, os.path.basename(path) if name is None else name),
+            )
+        real_path = path
+        if siblings:
+            coded = _coded(exchange, path, opened, flags, siblings)
+            if coded is not None:
+                coding, opened = coded
+                # SPEC: RFC 9110 8.8.3.3: each coding is a representation of its own, whose strong tag is its own.
+                etag = f'{opened.etag[:-1]}-{coding}"'
+                real_path = path + _SIBLINGS[coding]
+        if modified is not None:
+            _set_raw(headers, 'Last-Modified', modified)
+        else:
+            headers.pop('Last-Modified', None)
+        own = dict.get(headers, 'Etag')
+        if own is None:
+            _set_raw(headers, 'Etag', etag)
+        if debug:
+            log_debug(f'{real_path!r}, {opened.size} bytes', 'TOOLS.STATIC')
+        return _respond_opened(exchange, headers, opened, own or etag, modified, real_path)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _coded(
+    exchange: Any, path: str, opened: OpenFile, flags: int, siblings: tuple[str, ...]
+) -> tuple[str, OpenFile] | None:
+    """Open the file that holds what `opened` does in a coding that the client prefers, if it is no older.
+
+    `opened` is closed where another one is given. 406 where the client takes neither.
+    """
+    set_vary_header(exchange.response, 'Accept-Encoding')
+    field = request_field(exchange, 'accept-encoding')
+    # Parts are of the file itself: a client that has one of it goes on with that.
+    if not field or request_field(exchange, 'range') is not None:
+        return None
+    left = siblings
+    while True:
+        with HTTPError.handle(BadHeaderValue, 400):
+            coding = choose_coding(field, left)
+        if coding is None:
+            raise HTTPError(406, ', '.join(('identity', *siblings)))
+        if coding == 'identity':
+            return None
+        sibling = None
+        try:
+            sibling = open_file(path + _SIBLINGS[coding], flags)
+        except (NotFound, HTTPError):
+            pass  # there is none that can be read: the next one
+        if sibling is not None:
+            if sibling.mtime_ns >= opened.mtime_ns:
+                opened.close()
+                _set_raw(exchange.response.headers, 'Content-Encoding', coding)
+                return coding, sibling
+            sibling.close()
+        left = tuple(name for name in left if name != coding)
+
+
+# What makes a request conditional.
+_CONDITIONS = ('if-none-match', 'if-modified-since', 'if-match', 'if-unmodified-since')
+
+
+def _respond_opened(exchange: Any, headers: Any, opened: OpenFile, etag: str, modified: str | None, path: str) -> Any:
+    """Answer with what was opened, or with 304, 412, 206 or 416; takes the descriptor over once nothing is raised."""
+    response = exchange.response
+    get = field_getter(exchange)
+    for name in _CONDITIONS:
+        if get(name) is not None:
+            validate_etags()
+            validate_since()
+            break
+    else:
+        response.ETag = etag
+    length = opened.size
+    data = opened.data
+    if not dict.__contains__(headers, 'Content-Encoding'):
+        ranges = _ranges_asked(exchange, headers, length)
+        if ranges is not None:
+            return _respond_partly(exchange, opened, 0, length, ranges, True, path)
+    _set_raw(headers, 'Content-Length', str(length))
+    if data is not None:
+        response.body = data
+    else:
+        response.body = FileBody(_as_file(opened, path), 0, length, True, path)
+    return response.body
+
+
+def _as_file(opened: OpenFile, path: str) -> Any:
+    if opened.data is not None:
+        return io.BytesIO(opened.data)
+    return io.FileIO(path, 'rb', opener=lambda name, flags: opened.take())
+
+
+def _ranges_asked(exchange: Any, headers: Any, length: int) -> list[tuple[int, int]] | None:
+    """Give the ranges to send, [] if none can be; None for all of it. Says that there are ranges.
 
     SPEC: RFC 9110 13.1.5 and 14.2: ranges are for GET; If-Range must be this very ETag, a strong one, or this
     very date.
     """
-    field = request.headers.get('Range')
-    if not field or request.method != 'GET' or response.status not in (None, 200, '200 OK', '200'):
+    request = exchange.request
+    if (request.__dict__.get('protocol') or exchange.head.version) < (1, 1):
         return None
-    condition = request.headers.get('If-Range')
+    _set_raw(headers, 'Accept-Ranges', 'bytes')
+    field = field_getter(exchange)('range')
+    if not field or request.method != 'GET' or exchange.response.status not in (None, 200, '200 OK', '200'):
+        return None
+    condition = request_field(exchange, 'if-range')
     if condition is not None:
         condition = condition.strip()
-        etag = response.headers.get('ETag')
-        is_same = condition == etag and condition[:1] == '"'
-        if not is_same and condition != response.headers.get('Last-Modified'):
+        is_same = condition == headers.get('ETag') and condition[:1] == '"'
+        if not is_same and condition != headers.get('Last-Modified'):
             return None
-    return get_ranges(field, length)
+    ranges = get_ranges(field, length)
+    return ranges if ranges is None else merge_ranges(ranges)
 
 
-def _respond_partly(file: Any, start: int, length: int, ranges: list[tuple[int, int]]) -> Any:
-    response = current().response
+def _respond_partly(
+    exchange: Any,
+    file: Any,
+    start: int,
+    length: int,
+    ranges: list[tuple[int, int]],
+    on_disk: bool,
+    path: str | None = None,
+) -> Any:
+    """Answer 206, or 416 where there is no range. file: an OpenFile with its path, or what can be read."""
+    response = exchange.response
     headers = response.headers
     if not ranges:
         headers['Content-Range'] = f'bytes */{length}'
         raise HTTPError(416, 'Invalid Range (first-byte-pos greater than Content-Length)')
     response.status = '206 Partial Content'
+    if path is not None:
+        file = _as_file(file, path)
     if len(ranges) == 1:
         first, stop = ranges[0]
         headers['Content-Range'] = f'bytes {first}-{stop - 1}/{length}'
         headers['Content-Length'] = str(stop - first)
-        response.body = FileBody(file, start + first, stop - first)
+        body = FileBody(file, start + first, stop - first, on_disk and not isinstance(file, io.BytesIO))
+        response.body = body if stop - first > CHUNK else b''.join(body)
         return response.body
     boundary = os.urandom(16).hex()
     content_type = headers.get('Content-Type', 'application/octet-stream')
@@ -358,11 +390,11 @@ def _respond_partly(file: Any, start: int, length: int, ranges: list[tuple[int, 
             f'Content-range: bytes {first}-{stop - 1}/{length}\r\n\r\n'
         )
         parts.append((start + first, start + stop, head.encode('latin-1', 'replace')))
-    body = _PartsBody(file, parts, f'\r\n--{boundary}--\r\n'.encode())
+    many = PartsBody(file, parts, f'\r\n--{boundary}--\r\n'.encode())
     headers['Content-Type'] = f'multipart/byteranges; boundary={boundary}'
-    headers['Content-Length'] = str(body.length)
-    response.body = body
-    return body
+    headers['Content-Length'] = str(many.length)
+    response.body = many if many.length > CHUNK else b''.join(many)
+    return response.body
 
 
 # --- the tools ------------------------------------------------------------------------------------------------
@@ -370,69 +402,39 @@ def _respond_partly(file: Any, start: int, length: int, ranges: list[tuple[int, 
 
 def _concerns(match: str) -> bool:
     request = current().request
-    return request.method in ('GET', 'HEAD') and not (match and not re.search(match, request.path_info))
+    return request.method in ('GET', 'HEAD') and (not match or re.search(match, request.path_info) is not None)
 
 
-def _attempt(path: str, content_types: dict[str, str] | None, debug: bool, flags: int = 0) -> bool:
+def _attempt(
+    path: str,
+    content_types: dict[str, str] | None,
+    debug: bool,
+    flags: int = 0,
+    siblings: tuple[str, ...] = (),
+) -> bool:
     """Serve a file if there is one; say whether there is."""
     content_type = None
     if content_types:
         content_type = content_types.get(os.path.splitext(path)[1].lower()[1:])
     try:
-        _serve(path, content_type, None, None, debug, flags)
+        _serve(path, content_type, None, None, debug, flags, siblings)
     except NotFound:
         return False
     return True
 
 
-def is_reserved(name: str) -> bool:
-    """Say whether a path segment means something else than a file's name to Windows."""
-    return (
-        '\\' in name or ':' in name or name[-1:] in ('.', ' ') or name.partition('.')[0].rstrip(' ').lower() in _DEVICES
-    )
-
-
-def _inside(folder: str, branch: str) -> tuple[str, int]:
-    """Give (path, mode) of what `branch` names below `folder`; mode 0 if there is no such thing.
-
-    The path is one without symbolic links below the folder. Raises HTTPError(403) for what lies outside, by its
-    dots or by a link.
-    """
-    names: list[str] = []
-    for name in branch.split('/'):
-        if name == '..':
-            if not names:
-                raise HTTPError(403)
-            names.pop()
-        elif name not in ('', '.'):
-            if '\0' in name or (os.name == 'nt' and is_reserved(name)):
-                return '', 0
-            names.append(name)
-    path = folder
-    try:
-        # PERF: without a link on the way there is nothing to resolve; realpath costs ten times what this does.
-        mode = os.stat(path).st_mode
-        for name in names:
-            path = os.path.join(path, name)
-            mode = os.lstat(path).st_mode
-            if stat.S_ISLNK(mode):
-                return _resolved(folder, names)
-    except (OSError, ValueError):
-        # Also a name that is too long, or that the file system's encoding cannot hold.
-        return path, 0
-    return path, mode
-
-
-def _resolved(folder: str, names: list[str]) -> tuple[str, int]:
-    root = os.path.realpath(folder)
-    path = os.path.realpath(os.path.join(root, *names))
-    try:
-        is_inside = os.path.commonpath((root, path)) == root
-    except ValueError:
-        is_inside = False  # another drive
-    if not is_inside:
-        raise HTTPError(403)
-    return path, os.lstat(path).st_mode
+def _siblings_of(precompressed: Any) -> tuple[str, ...]:
+    """Read the setting of this name: True for every coding there is, or some of them in the order of preference."""
+    if not precompressed:
+        return ()
+    if precompressed is True:
+        return tuple(_SIBLINGS)
+    names = precompressed.split(',') if isinstance(precompressed, str) else precompressed
+    codings = tuple(name.strip().lower() for name in names)
+    for coding in codings:
+        if coding not in _SIBLINGS:
+            raise ValueError(f'There are no precompressed files of the coding {coding!r}: {", ".join(_SIBLINGS)}.')
+    return codings
 
 
 def staticdir(
@@ -443,35 +445,52 @@ def staticdir(
     content_types: dict[str, str] | None = None,
     index: str = '',
     debug: bool = False,
+    precompressed: bool | str | Iterable[str] = False,
+    dotfiles: bool = False,
 ) -> bool:
     """Serve what is below a folder, at the paths below `section`; say whether there was something to serve.
 
     section: the path at which `dir` is configured; the framework knows it. dir: the folder, absolute or below
     `root`; '~' is the user's home. match: a regular expression that the path must hold. content_types: types by
     extension, without its dot. index: the file that a folder is served by.
+    precompressed: True, or some of 'br', 'zstd' and 'gzip' in the order of preference: where the client takes such
+    a coding, `name.br`, `name.zst` or `name.gz` is sent for `name` if it is no older.
+    dotfiles: whether names that begin with a dot are served; '.well-known' always is.
     GET and HEAD only; what is not found is left to the page handler. A path that leads out of the folder, by
     dots or by a symbolic link, is answered 403.
     """
     if not _concerns(match):
         return False
-    folder = os.path.expanduser(dir)
-    if not os.path.isabs(folder):
-        if not root:
-            raise ValueError('Static dir requires an absolute dir (or root).')
-        folder = os.path.join(os.path.expanduser(root), folder)
+    folder = dir
+    if folder[:1] != '/' or os.name == 'nt':
+        folder = os.path.expanduser(dir)
+        if not os.path.isabs(folder):
+            if not root:
+                raise ValueError('Static dir requires an absolute dir (or root).')
+            folder = os.path.join(os.path.expanduser(root), folder)
+    siblings = _siblings_of(precompressed)
     exchange = current()
     path_info: str = exchange.request.path_info
     section = '' if section == 'global' else section.rstrip('/\\')
     branch = path_info[len(section) :].lstrip('/\\')
-    path, mode = _inside(folder, branch)
-    if debug:
-        log_debug(f'{path_info!r} is {path!r}', 'TOOLS.STATICDIR')
-    if stat.S_ISREG(mode):
+    if branch[-1:] not in ('', '/'):
         # A file has no slash after its name.
-        return not branch.endswith('/') and _attempt(path, content_types, debug, _NOFOLLOW)
+        # Twice at the most: what was a file the last time may be something else by now.
+        for _ in range(2):
+            path, mode = find_inside(folder, branch, dotfiles)
+            if debug:
+                log_debug(f'{path_info!r} is {path!r}', 'TOOLS.STATICDIR')
+            if not stat.S_ISREG(mode):
+                break
+            if _attempt(path, content_types, debug, NOFOLLOW, siblings):
+                return True
+        else:
+            return False
+    else:
+        path, mode = find_inside(folder, branch, dotfiles)
     if not index or not stat.S_ISDIR(mode):
         return False
-    path, mode = _inside(folder, f'{branch}/{index}')
+    path, mode = find_inside(folder, f'{branch}/{index}')
     if not stat.S_ISREG(mode):
         return False
     if not path_info.endswith('/'):
@@ -482,7 +501,7 @@ def staticdir(
         if settings.pop('on', False):
             trailing_slash(**settings)
     exchange.request.is_index = path_info.endswith('/')
-    return _attempt(path, content_types, debug, _NOFOLLOW)
+    return _attempt(path, content_types, debug, NOFOLLOW, siblings)
 
 
 def staticfile(
@@ -491,10 +510,12 @@ def staticfile(
     match: str = '',
     content_types: dict[str, str] | None = None,
     debug: bool = False,
+    precompressed: bool | str | Iterable[str] = False,
 ) -> bool:
     """Serve one file, at each path that this is configured for; say whether it is there.
 
-    filename: absolute, or below `root`. match, content_types: as `staticdir` takes them. GET and HEAD only.
+    filename: absolute, or below `root`. match, content_types, precompressed: as `staticdir` takes them. GET and
+    HEAD only.
     """
     if not _concerns(match):
         return False
@@ -503,4 +524,13 @@ def staticfile(
         if not root:
             raise ValueError(f'Static tool requires an absolute filename (got {filename!r}).')
         path = os.path.join(os.path.expanduser(root), path)
-    return _attempt(path, content_types, debug)
+    return _attempt(path, content_types, debug, 0, _siblings_of(precompressed))
+
+
+class StaticTool(HandlerTool):
+    """A static tool: a misspelt `precompressed` or `match` is told when the plan is compiled."""
+
+    def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
+        _siblings_of(settings.get('precompressed'))
+        re.compile(settings.get('match') or '')
+        super().compile(builder, settings)

@@ -540,7 +540,9 @@ def test_entity_tags_are_compared_as_the_standard_says(client, handler, etag, he
     answer = client.get('/x', headers=headers)
     assert answer.status == status
     if status == 304:
-        assert answer.headers['ETag'] == etag
+        # As the client has it, which is weak where a coding was applied.
+        sent = headers['If-None-Match']
+        assert answer.headers['ETag'] == (f'W/{etag}' if f'W/{etag}' in sent else etag)
         assert 'Content-Type' not in answer.headers
 
 

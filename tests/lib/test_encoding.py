@@ -7,6 +7,7 @@ import codecs
 import pytest
 
 import cpadapter
+from cpadapter.lib import encoding
 from cpadapter.lib.encoding import UTF8StreamEncoder, prepare_iter
 
 TEXT = 'sümpfe €'
@@ -179,3 +180,51 @@ def test_prepare_iter_makes_chunks():
     assert prepare_iter(b'') == prepare_iter(None) == prepare_iter('') == []
     assert list(prepare_iter(io.BytesIO(b'ab'))) == [b'ab']
     assert prepare_iter([1]) == [1]
+
+
+# --- ResponseEncoder by itself --------------------------------------------------------------------------------
+
+
+def test_encode_string_encodes_what_is_there_once_for_each_charset():
+    encoder = encoding.ResponseEncoder()
+    encoder.body = ['grün ', b'bytes', '☃']
+    assert not encoder.encode_string('latin-1')
+    assert not encoder.encode_string('no-such-charset')
+    assert encoder.encode_string('utf-8')
+    assert b''.join(encoder.body) == 'grün bytes☃'.encode()
+    assert not encoder.encode_string('utf-8')
+    assert encoder.attempted_charsets == {'latin-1', 'no-such-charset', 'utf-8'}
+    assert encoding.ResponseEncoder.attempted_charsets == set()
+
+
+def test_encode_stream_encodes_as_it_is_read():
+    encoder = encoding.ResponseEncoder(errors='replace')
+    made = []
+    encoder.body = (made.append(text) or text for text in ('ü', '☃'))
+    assert not encoder.encode_stream('no-such-charset')
+    assert encoder.encode_stream('latin-1')
+    assert made == []
+    assert list(encoder.body) == [b'\xfc', b'?']
+    assert not encoder.encode_stream('latin-1')
+
+
+@pytest.mark.parametrize(
+    ('field', 'charset'), [(None, 'utf-8'), ('latin-1', 'latin-1'), ('x-none, utf-16;q=0.5', 'utf-16')]
+)
+def test_find_acceptable_charset_encodes_as_the_request_wants(client, field, charset):
+    found = []
+
+    class Root:
+        @cpadapter.expose
+        def x(self):
+            encoder = encoding.ResponseEncoder()
+            encoder.body = ['grün']
+            found.append(encoder.find_acceptable_charset())
+            return encoder.body
+
+        x._cp_config = {'tools.encode.on': False}
+
+    client.mount(Root())
+    answer = client.get('/x', headers={} if field is None else {'Accept-Charset': field})
+    assert found == [charset]
+    assert answer.body == 'grün'.encode(charset)

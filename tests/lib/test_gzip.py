@@ -271,7 +271,7 @@ def test_compress_gives_chunks_as_it_goes():
 
     packed = encoding.compress(chunks(), 5)
     assert next(packed)[:2] == b'\x1f\x8b'
-    assert asked == []
+    assert asked == [0]
     assert next(packed)
     assert len(asked) < 20
 
@@ -363,3 +363,149 @@ def test_files_are_compressed_and_large_ones_while_they_are_sent(client, handler
         assert ('Content-Length' in answer.headers) != streamed
         assert client.head('/x', headers={'Accept-Encoding': 'gzip'}).status == 200
         assert io.BytesIO(client.get('/x').body).read() == path.read_bytes()
+
+
+# --- other codings --------------------------------------------------------------------------------------------
+
+
+def unpack(coding, data):
+    if coding == 'br':
+        return pytest.importorskip('brotli').decompress(data)
+    if coding == 'zstd':
+        return pytest.importorskip('backports.zstd').decompress(data)
+    return encoding.decompress(data)
+
+
+@pytest.mark.parametrize('coding', ['gzip', 'br', 'zstd'])
+@pytest.mark.parametrize('size', [1, 500, 20_000, 3_000_000])
+def test_each_coding_gives_back_what_went_in(client, handler, coding, size):
+    text = ''.join(chr(97 + number % 23) for number in range(size))
+    mount(client, page(handler, text), tools__gzip__codings=['zstd', 'br', 'gzip'])
+    answer = client.get('/x', headers={'Accept-Encoding': coding})
+    assert answer.headers['Content-Encoding'] == coding
+    assert unpack(coding, answer.body).decode() == text
+    assert client.get('/x', headers={'Accept-Encoding': 'gzip, br, zstd'}).headers['Content-Encoding'] == 'zstd'
+
+
+@pytest.mark.parametrize('level', [-1, 0, 1, 5, 9])
+@pytest.mark.parametrize('size', [0, 1, 255, 256, 511, 512, 1553, 16_384, 16_385, 70_000])
+def test_bodies_of_every_size_and_level_are_whole(level, size):
+    from cpadapter.lib.compressors import compress_whole
+
+    data = random.Random(size).randbytes(size // 2) * 2 + b'x' * (size % 2)
+    packed = compress_whole(data, 'gzip', level)
+    assert encoding.decompress(packed) == data
+    assert compress_whole(data, 'gzip', level) == packed
+
+
+@pytest.mark.parametrize('coding', ['gzip', 'br', 'zstd'])
+def test_a_stream_is_flushed_chunk_by_chunk(client, handler, coding):
+    unpackers = {
+        'gzip': lambda: zlib.decompressobj(31).decompress,
+        'br': lambda: pytest.importorskip('brotli').Decompressor().process,
+        'zstd': lambda: pytest.importorskip('backports.zstd').ZstdDecompressor().decompress,
+    }
+    unpacked = unpackers[coding]()
+
+    if handler.is_async:
+
+        async def chunks():
+            for number in range(3):
+                yield b'chunk %d;' % number
+    else:
+
+        def chunks():
+            for number in range(3):
+                yield b'chunk %d;' % number
+
+    def func():
+        return chunks()
+
+    mount(client, handler.paint(func), response__stream=True, tools__gzip__codings='gzip,br,zstd')
+    answer = client.get('/x', headers={'Accept-Encoding': coding})
+    assert [unpacked(chunk) for chunk in answer.chunks[:3]] == [b'chunk 0;', b'chunk 1;', b'chunk 2;']
+
+
+@pytest.mark.parametrize(
+    ('codings', 'words'), [('deflate', "no content coding 'deflate'"), ('br', 'needs the extra cpadapter[brotli]')]
+)
+def test_a_coding_that_is_not_there_is_told_before_the_page_handler_runs(client, handler, monkeypatch, codings, words):
+    from cpadapter.lib import compressors
+
+    monkeypatch.setattr(compressors, '_loaded', {})
+
+    def import_module(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(compressors, 'import_module', import_module)
+    ran = []
+
+    def func():
+        ran.append(1)
+
+    mount(client, handler.paint(func), tools__gzip__codings=codings)
+    assert client.get('/x').status == 500
+    assert not ran
+    assert any(words in line for line in client.errors)
+
+
+def test_short_bodies_stay_as_they_are_where_a_size_is_set(client, handler):
+    mount(client, page(handler, 'x' * 99), tools__gzip__min_size=100)
+    answer = client.get('/x', headers={'Accept-Encoding': 'gzip'})
+    assert not is_compressed(answer)
+    assert answer.headers['Vary'] == 'Accept-Encoding'
+    client.site.tree.apps.clear()
+    mount(client, page(handler, 'x' * 100), tools__gzip__min_size=100)
+    assert is_compressed(client.get('/x', headers={'Accept-Encoding': 'gzip'}))
+
+
+def test_no_transform_is_kept_to(client, handler):
+    mount(client, page(handler, Cache_Control='public, no-transform'))
+    assert not is_compressed(client.get('/x', headers={'Accept-Encoding': 'gzip'}))
+
+
+@pytest.mark.parametrize('pattern', ['*/*', 'text/*', '*', 'TEXT/HTML'])
+def test_patterns_name_types(client, handler, pattern):
+    mount(client, page(handler), tools__gzip__mime_types=[pattern])
+    assert is_compressed(client.get('/x', headers={'Accept-Encoding': 'gzip'}))
+
+
+def test_what_a_compressed_page_is_tagged_with_is_recognized_and_told_again(client, handler):
+    mount(client, page(handler), tools__etags__on=True, tools__etags__autotags=True)
+    headers = {'Accept-Encoding': 'gzip'}
+    tag = client.get('/x', headers=headers).headers['ETag']
+    assert tag.startswith('W/"')
+    again = client.get('/x', headers={**headers, 'If-None-Match': tag})
+    assert (again.status, again.headers['ETag']) == (304, tag)
+    plain = client.get('/x').headers['ETag']
+    assert f'W/{plain}' == tag
+    assert client.get('/x', headers={'If-None-Match': plain}).headers['ETag'] == plain
+
+
+def test_long_bodies_are_compressed_off_the_event_loop(asgi, monkeypatch):
+    import threading
+
+    threads = set()
+    whole = encoding.compress_whole
+
+    def noted(*args):
+        threads.add(threading.current_thread() is threading.main_thread())
+        return whole(*args)
+
+    monkeypatch.setattr(encoding, 'compress_whole', noted)
+
+    async def long():
+        return 'x' * 100_000
+
+    mount(asgi, long)
+    assert is_compressed(asgi.get('/x', headers={'Accept-Encoding': 'gzip'}))
+    assert threads == {False}
+    asgi.site.tree.apps.clear()
+    threads.clear()
+
+    async def short():
+        return 'x' * 1000
+
+    mount(asgi, short)
+    assert is_compressed(asgi.get('/x', headers={'Accept-Encoding': 'gzip'}))
+    assert threads == {True}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import cpadapter
-from cpadapter.lib import static
+from cpadapter.lib import disk, static
 
 needs_posix = pytest.mark.skipif(os.name != 'posix', reason='needs FIFOs and permissions')
 
@@ -576,12 +576,12 @@ def test_dots_that_stay_inside_are_followed(client, folder):
     ['NUL', 'nul.txt', 'CON', 'com1.tar.gz', 'LPT9', 'COM¹', 'conin$', 'AUX .x', 'a.', 'a ', 'a:b', 'C:', 'a\\b'],
 )
 def test_names_that_windows_reserves_are_known(name):
-    assert static.is_reserved(name)
+    assert disk.is_reserved(name)
 
 
 @pytest.mark.parametrize('name', ['null', 'console.txt', 'com', 'com10', 'a.con', 'a b', '.hidden', 'nul-1'])
 def test_other_names_are_not_reserved(name):
-    assert not static.is_reserved(name)
+    assert not disk.is_reserved(name)
 
 
 def test_symbolic_links_are_followed_only_inside(client, folder):
