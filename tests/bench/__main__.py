@@ -11,8 +11,11 @@ import sys
 import tempfile
 import time
 
+from . import transfers
 from .child import Stand
+from .doubling import format_growths, measure_growths
 from .drive import AsgiDriver, WrongAnswer
+from .hostile import print_hostile
 from .report import as_json, format_marks, format_memory, format_missing, format_tables, judge
 from .rows import ASGI_PEERS, BLACK_BOXES, IMPORT_PEERS, ROWS, WSGI_PEERS, Row
 from .run import Abort, Pace, Results, measure, measure_imports, measure_memory
@@ -86,6 +89,9 @@ def _profile(peer: str, name: str) -> None:
 
 
 def main() -> None:
+    if sys.argv[1:2] in (['upload'], ['latency']):
+        transfers.main(sys.argv[1:])
+        return
     parser = argparse.ArgumentParser(prog='python -m tests.bench', description=__doc__)
     parser.add_argument('--quick', action='store_true', help='short turns, below two minutes altogether')
     parser.add_argument('--rows', metavar='A,B', help='only these: a full name, wsgi, asgi, or the part after the dot')
@@ -93,12 +99,20 @@ def main() -> None:
     parser.add_argument('--json', metavar='FILE', help='also write everything measured there')
     parser.add_argument('--list', action='store_true', help='list the rows and end')
     parser.add_argument('--profile', nargs=2, metavar=('PEER', 'ROW'), help='print a profile of one row and end')
+    parser.add_argument('--doubling', action='store_true', help='time parsers on input of n, 2n and 4n bytes and end')
+    parser.add_argument('--hostile', action='store_true', help='time requests made to cost much, and end')
     parser.add_argument('--memory', action='store_true', help='measure what requests leave in memory, not time')
     options = parser.parse_args()
     if options.list:
         for row in ROWS.values():
             print(f'{row.name:<16} {row.about}')
         print(f'{"import":<16} importing the package, in a new process')
+        return
+    if options.doubling:
+        print(format_growths(measure_growths(_note)))
+        return
+    if options.hostile:
+        print_hostile()
         return
     if options.profile:
         _profile(*options.profile)

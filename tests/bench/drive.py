@@ -41,8 +41,8 @@ class WrongAnswer(Exception):
     """An application did not answer as the row asks; nothing measured with it would mean anything."""
 
 
-def _headers(sent: Sent, cookie: str) -> dict[str, str]:
-    headers = dict(_BROWSER)
+def _headers(row: Row, sent: Sent, cookie: str) -> dict[str, str]:
+    headers = {**_BROWSER, **dict(row.headers)}
     if sent.method == 'POST':
         headers['Content-Type'] = sent.media
         headers['Content-Length'] = str(len(sent.body))
@@ -170,7 +170,7 @@ class WsgiDriver(Driver):
             'wsgi.run_once': False,
             'wsgi.file_wrapper': FileWrapper,
         }
-        for name, value in _headers(sent, self.cookie).items():
+        for name, value in _headers(self.row, sent, self.cookie).items():
             key = name.upper().replace('-', '_')
             environ[key if key.startswith('CONTENT_') else f'HTTP_{key}'] = value
         return environ, sent.body
@@ -308,7 +308,7 @@ class AsgiDriver(Driver):
             'path': sent.path,
             'raw_path': sent.path.encode('ascii'),
             'query_string': sent.query.encode('ascii'),
-            'headers': [(n.lower().encode(), v.encode()) for n, v in _headers(sent, self.cookie).items()],
+            'headers': [(n.lower().encode(), v.encode()) for n, v in _headers(self.row, sent, self.cookie).items()],
             'state': {},
         }
         return scope, sent.body

@@ -5,6 +5,7 @@ Knows only the public programming model. The async classes are for modules that 
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from .rows import DOCUMENT, HELLO, TEXT, TREES
@@ -96,7 +97,19 @@ def make_toolbox_pages(cp: Any) -> Any:
         def gzip(self) -> str:
             return TEXT
 
+        @cp.expose
+        def cached(self) -> str:
+            return TEXT
+
+        @cp.expose
+        def basic(self) -> str:
+            return f'hello {cp.request.login}'
+
     return Pages()
+
+
+def _check(realm: str, name: str, password: str) -> bool:
+    return (name, password) == ('ada', 'secret')
 
 
 def toolbox_config(static_file: str) -> dict[str, dict[str, Any]]:
@@ -109,7 +122,14 @@ def toolbox_config(static_file: str) -> dict[str, dict[str, Any]]:
             'tools.etags.autotags': True,
             'tools.encode.on': True,
         },
+        '/cached': {'tools.caching.on': True, 'tools.caching.delay': 3600},
+        '/basic': {
+            'tools.auth_basic.on': True,
+            'tools.auth_basic.realm': 'bench',
+            'tools.auth_basic.checkpassword': _check,
+        },
         '/static': {'tools.staticfile.on': True, 'tools.staticfile.filename': static_file},
+        '/folder': {'tools.staticdir.on': True, 'tools.staticdir.dir': os.path.dirname(static_file)},
     }
 
 

@@ -73,6 +73,7 @@ class Row:
     kind: which of a peer's applications serves it (`pages`, `tree10`, `tree10k`, `tools`, `sync`).
     raises: the page handler raises on purpose, and an ASGI application may pass that on after it has answered.
     cookie: a first answer's cookie is sent back with every request.
+    headers: sent besides those of a browser.
     at_once: how many requests run together.
     """
 
@@ -160,9 +161,32 @@ _ROWS = [
         gzip=True,
     ),
     Row(
+        'wsgi.cached',
+        'a page out of the cache',
+        (Sent('/cached', answer=TEXT.encode()),),
+        ('cpadapter', 'cherrypy'),
+        'tools',
+    ),
+    Row(
+        'wsgi.basic',
+        'a page with basic authentication',
+        (Sent('/basic', answer=b'hello ada'),),
+        ('cpadapter', 'cherrypy'),
+        'tools',
+        headers=(('Authorization', 'Basic YWRhOnNlY3JldA=='),),
+    ),
+    Row(
         'wsgi.static',
         'a static file',
         (Sent('/static', answer=STATIC),),
+        ('cpadapter', 'cherrypy'),
+        'tools',
+        media='text/css',
+    ),
+    Row(
+        'wsgi.staticdir',
+        'a file of a static folder',
+        (Sent('/folder/bench.css', answer=STATIC),),
         ('cpadapter', 'cherrypy'),
         'tools',
         media='text/css',

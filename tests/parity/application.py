@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import pages
+from . import acts, pages
 from .pages import show
 
 __all__ = ['VARIANTS', 'Site', 'build']
@@ -59,9 +59,16 @@ def build(cp: Any, name: str, folder: Path) -> Site:
 
         cp.config.update(PLAIN)
         site.probes = make_probes(cp, folder)
+    elif name == 'expressions':
+        cp.config.update(PLAIN)
+        site.probes = {ident: expressed(cp, function) for ident, function in acts.EXPRESSIONS.items()}
     else:
         site.wsgi = VARIANTS[name](cp, folder)
     return site
+
+
+def expressed(cp: Any, function: Callable[[Any], Any]) -> Callable[[], str]:
+    return lambda: ascii(function(cp))
 
 
 def report(cp: Any) -> Callable[[], None]:
@@ -1515,3 +1522,31 @@ def favicon_slots_variant(cp: Any, folder: Path) -> Wsgi:
     except AttributeError:
         pass  # the tree stays empty, and answers so
     return Later(cp)
+
+
+@variant
+def acts_variant(cp: Any, folder: Path) -> Wsgi:
+    """Spec B: page handlers that belong to one case each, and what hooks and the log tell of them."""
+    acts.TOLD.clear()
+    cp.config.update(PLAIN)
+    for name, make in acts.TOOLS.items():
+        setattr(cp.tools, name, make(cp))
+        LEFTOVERS.append(lambda name=name: delattr(cp.tools, name))
+    LEFTOVERS.append(acts.listen(cp))
+    cp.tree.mount(acts.make_root(cp), '', {'/': {}})
+    for script_name, make in acts.MOUNTS.items():
+        root, config, change = make(cp)
+        change(cp.tree.mount(root, script_name, config))
+    return Telling(cp)
+
+
+class Telling(Later):
+    """Forgets what was told before, at each request but those for it."""
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        if environ['PATH_INFO'] == '/told':
+            said, acts.TOLD[:] = acts.TOLD[:], []
+            environ['said'] = '\n'.join(said)
+        else:
+            acts.TOLD.clear()
+        return super().__call__(environ, start_response)

@@ -1,4 +1,4 @@
-"""The table of cases. Each id begins with the section of Spec A whose rule it shows."""
+"""The table of cases. Each id begins with the section of the rule it shows: here of Spec A, in cases_*.py of Spec B."""
 
 from __future__ import annotations
 
@@ -7,25 +7,32 @@ import xmlrpc.client
 from typing import Any
 from urllib.parse import urlencode
 
+from . import (
+    cases_auth_caching,
+    cases_bodies,
+    cases_errors,
+    cases_helpers,
+    cases_proxy_stats,
+    cases_requests,
+    cases_responses,
+    cases_sessions,
+    cases_static_encoding,
+)
 from .probes import DEFAULTS, FILE_SUPERSET, FIND_PATHS, TREE_PATHS, UNREPR, URLS_OUTSIDE
-from .runner import Case
+from .table import CASES, case, post, probe
 
-__all__ = ['CASES']
-
-CASES: list[Case] = []
-
-
-def case(ident: str, path: str | bytes = '/', query: str = '', **more: Any) -> None:
-    CASES.append(Case(ident, path, query, **more))
-
-
-def post(ident: str, path: str, body: str = '', query: str = '', **more: Any) -> None:
-    case(ident, path, query, method=more.pop('method', 'POST'), body=body.encode(), **more)
-
-
-def probe(ident: str, name: str) -> None:
-    CASES.append(Case(ident, call=name, variant='probes'))
-
+__all__ = [
+    'CASES',
+    'cases_auth_caching',
+    'cases_bodies',
+    'cases_errors',
+    'cases_helpers',
+    'cases_proxy_stats',
+    'cases_requests',
+    'cases_responses',
+    'cases_sessions',
+    'cases_static_encoding',
+]
 
 # 1.1 exposure
 

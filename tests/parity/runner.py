@@ -181,4 +181,5 @@ def reduce_text(text: str) -> str:
     text = re.sub(r'session_id=\w+', 'session_id=[id]', text)
     text = re.sub(r"<class '(?:\w+\.)+(\w+)'>", r"<class '\1'>", text)
     text = re.sub(r'(?i)\b(cherrypy|cpadapter)/[0-9][\w.]*', '[version]', text)
+    text = re.sub(r'\b(cpadapter\.errors|cherrypy\._cperror)\.', '', text)
     return re.sub(r'\bcpadapter\b', 'cherrypy', text)
