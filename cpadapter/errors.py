@@ -255,7 +255,9 @@ class HTTPError(CherryPyException):
         response.stream = False
         traceback = format_exc() if exchange.request.show_tracebacks else None
         headers = response.headers
-        headers['X-Content-Type-Options'] = 'nosniff'
+        # PERF: names in Title-Case need no look at how they are written.
+        set_raw = dict.__setitem__
+        set_raw(headers, 'X-Content-Type-Options', 'nosniff')
         page = self.get_error_page(self.status, traceback=traceback, message=self._message)
         response.body = page.encode('utf-8', 'replace') if isinstance(page, str) else page
         # An error page callable may have set one, for a body of its own making.
@@ -266,7 +268,7 @@ class HTTPError(CherryPyException):
             if 0 < len(body) <= size:
                 body = body.ljust(size + 1)
                 response.body = body
-            headers['Content-Length'] = str(len(body))
+            set_raw(headers, 'Content-Length', str(len(body)))
 
     def get_error_page(self, *args: Any, **kwargs: Any) -> Any:
         """Give the page's content, as the function of this name does; a subclass may make its own, str or bytes."""
@@ -381,28 +383,28 @@ def _page_of_callable(page: Any) -> bytes:
 
 def _default_page(exchange: Any, code: int, reason: str, values: dict[str, str], failure: str) -> bytes:
     headers = exchange.response.headers
-    kind = page_type(exchange.request.headers.get('Accept'))
+    kind = page_type(_accept(exchange))
     # The page depends on Accept: a cache must not give one client's kind to another.
     vary = headers.get('Vary')
     if not vary:
-        headers['Vary'] = 'Accept'
+        dict.__setitem__(headers, 'Vary', 'Accept')
     elif 'accept' not in [name.strip() for name in vary.lower().split(',')]:
         headers['Vary'] = f'{vary}, Accept'
     message = values['message']
     traceback = values['traceback']
     if kind == 'text/html':
-        headers['Content-Type'] = 'text/html;charset=utf-8'
+        dict.__setitem__(headers, 'Content-Type', 'text/html;charset=utf-8')
         message = _escape(message)
         if failure:
             message += '<br />' if message else ''
             message += f'In addition, the custom error page failed:\n<br />{_escape(failure)}'
         page = _PAGE % {
-            'status': _escape(values['status']),
-            'message': message,
-            'traceback': _escape(traceback),
+            'status': _in_html(_escape(values['status'])),
+            'message': _in_html(message),
+            'traceback': _in_html(_escape(traceback)),
             'product': PRODUCT,
         }
-        return re.sub(_NOT_IN_HTML, '\ufffd', page).encode()
+        return page.encode()
     if failure:
         message += '\n' if message else ''
         message += f'In addition, the custom error page failed:\n{failure}'
@@ -417,6 +419,18 @@ def _default_page(exchange: Any, code: int, reason: str, values: dict[str, str],
     import json
 
     return json.dumps(problem).encode()
+
+
+def _in_html(text: str) -> str:
+    return text if text.isprintable() else re.sub(_NOT_IN_HTML, '\ufffd', text)
+
+
+def _accept(exchange: Any) -> str | None:
+    # PERF: the headers are not made for this one, unless somebody has asked for them, and may have changed them.
+    request = exchange.request
+    if exchange.head is None or 'headers' in request.__dict__ or 'header_list' in request.__dict__:
+        return request.headers.get('Accept')  # type: ignore[no-any-return]
+    return exchange.head.get('accept')  # type: ignore[no-any-return]
 
 
 _JSON = ('application/problem+json', 'application/json')

@@ -129,22 +129,81 @@ def test_every_setting_of_the_server_is_in_the_manual():
     assert settings - shown - told == set()
 
 
-def test_the_table_of_tools_tells_each_tool_with_its_point_priority_and_settings():
+def tool_rows():
+    """Give {tool: (on by default, points, settings)} as the table of docs/tools.md has them."""
+    text = (ROOT / 'docs' / 'tools.md').read_text(encoding='utf-8')
+    found = re.findall(r'^\| \[`(\w+)`\]\(#(\w+)\) \|(.*)\|$', text, flags=re.MULTILINE)
+    assert all(name == target for name, target, _ in found)
+    rows = {name: [cell.strip() for cell in cells.split('|')] for name, _, cells in found}
+    assert len(rows) == len(found)
+    assert {len(cells) for cells in rows.values()} == {4}
+    return {name: tuple(cells[:3]) for name, cells in rows.items()}
+
+
+def test_the_table_of_tools_has_each_tool_once_with_an_example_that_uses_it():
+    assert list(tool_rows()) == sorted(cpadapter.tools.names())
+    text = (ROOT / 'docs' / 'tools.md').read_text(encoding='utf-8')
+    examples = dict(re.findall(r'^### (\w+)\n(.*?)(?=^##|\Z)', text, flags=re.MULTILINE | re.DOTALL))
+    assert list(examples) == sorted(cpadapter.tools.names())
+    for name, example in examples.items():
+        code = '\n'.join(match['code'] for match in FENCE.finditer(example) if not match['mark'].strip())
+        used = rf'tools\.{name}\.(on|handler|callable)\b|@cpadapter\.tools\.{name}\(|\bXMLRPCController\b'
+        assert re.search(used, code), name
+        assert 'assert' in code, name
+
+
+# What has no default and must be given for a plan to be compiled.
+REQUIRED = {
+    'auth_basic': {'realm': 'x', 'checkpassword': print},
+    'auth_digest': {'realm': 'x', 'get_ha1': print, 'key': 'x'},
+    'referer': {'pattern': ''},
+}
+# Whose attributes are settings besides, and what else its tool takes.
+OWNERS = {
+    'caching': (cpadapter.lib.caching.MemoryCache, {'cache_class'}),
+    'session_auth': (cpadapter.lib.cptools.SessionAuth, set()),
+    'sessions': (cpadapter.lib.sessions.RamSession, {'locking', 'storage_class'}),
+    'etags': (None, {'state'}),
+}
+
+
+@pytest.mark.parametrize('name', sorted(cpadapter.tools.names()))
+def test_the_table_of_tools_tells_points_priorities_settings_and_defaults(name):
     import inspect
 
-    import cpadapter
+    from cpadapter.core.plan import PlanBuilder
 
-    text = (ROOT / 'docs' / 'config.md').read_text(encoding='utf-8')
-    rows = {}
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.strip('|').split('|')]
-        if len(cells) == 5 and cells[0].strip('` ') in cpadapter.tools.names():
-            rows[cells[0].strip('` ')] = cells
-    assert sorted(rows) == sorted(cpadapter.tools.names())
-    for name, (_, on, point, settings, _) in rows.items():
-        tool = getattr(cpadapter.tools, name)
-        assert (on == 'yes') == bool(cpadapter.config.get(f'tools.{name}.on')), name
-        assert point == (f'{tool._point}, {tool._priority}' if tool._point else 'instead of the error page'), name
-        for parameter in inspect.signature(tool.callable).parameters.values():
-            if parameter.name not in ('debug', 'failmsg', 'args', 'kwargs'):
-                assert f'`{parameter.name}' in settings, (name, parameter.name)
+    on, points, told = tool_rows()[name]
+    tool = getattr(cpadapter.tools, name)
+    assert on == ('yes' if cpadapter.config.get(f'tools.{name}.on') else 'no')
+
+    builder = PlanBuilder('missing')
+    tool.compile(builder, dict(REQUIRED.get(name, {})))
+    hooks = [f'{point} {hook.priority}' for point, hooks in builder.hooks.items() for hook in hooks]
+    assert points == (', '.join(hooks) or 'instead of the error page')
+
+    told = dict(pair.partition('=')[::2] for pair in re.findall(r'`(\w+(?:=[^`]*)?)`', told))
+    told.pop('SessionAuth', None)
+    told.pop('storage_path', None)
+    parameters = inspect.signature(tool.callable).parameters.values()
+    settings = {p.name: p.default for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    for left in ('debug', 'failmsg'):
+        settings.pop(left, None)
+    assert settings.keys() <= told.keys()
+    owner, more = OWNERS.get(name, (None, set()))
+    for setting, default in told.items():
+        if setting in more or (setting not in settings and callable(getattr(owner, setting, None))):
+            continue
+        known = settings[setting] if setting in settings else getattr(owner, setting)
+        if default:
+            value = getattr(known, '__name__', known) if isinstance(known, type) else known
+            shown = default if isinstance(known, type) else ast.literal_eval(default)
+            assert (tuple(value) if isinstance(value, list) else value) == shown, setting
+        else:
+            # Required, or something that cannot be written down in a cell.
+            assert known is inspect.Parameter.empty or callable(known), setting
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters) and name not in OWNERS:
+        from cpadapter.extension.tools import UnknownSetting
+
+        with pytest.raises(UnknownSetting):
+            tool.compile(PlanBuilder('missing'), {**REQUIRED.get(name, {}), 'no_such_setting': 1})

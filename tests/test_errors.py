@@ -55,7 +55,8 @@ def make_exchange(**attributes):
     request.__dict__.update(attributes)
     server = SimpleNamespace(base=lambda: 'http://127.0.0.1:8080')
     app = SimpleNamespace(log=SimpleNamespace(error=lambda *args, **kwargs: None))
-    return SimpleNamespace(request=request, response=Response(), app=app, site=SimpleNamespace(server=server))
+    site = SimpleNamespace(server=server)
+    return SimpleNamespace(request=request, response=Response(), app=app, site=site, head=None)
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ SLOW = """
 asyncio concurrent.futures selectors socket ssl socketserver http.server http.client http.cookies wsgiref email
 html.parser xml tempfile uuid inspect dataclasses difflib configparser subprocess multiprocessing importlib.metadata
 asgiref werkzeug multipart uvicorn gunicorn hypercorn waitress granian cheroot cherrypy routes msgspec django flask
-starlette redis pymemcache brotli zstandard
+starlette redis pymemcache brotli backports compression zlib hashlib mimetypes
 """
 HEAVY = SLOW.split()
 

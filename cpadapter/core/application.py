@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
+from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -250,10 +251,10 @@ class Application(DualCallable):
                 if confs is None and (is_index is None or is_index is (path_info[-1:] == '/')):
                     # PERF: no config of its own: the page handler alone says which plan.
                     plans = self._plans_by_handler
-                    plan = plans.get(func)
+                    plan = plans.get(func) if handler is not None or path_info != '/favicon.ico' else None
                     if plan is None:
                         plan = self._plan_for(exchange)
-                        if handler is not None:
+                        if exchange.handler is handler:
                             plans[func] = plan
                 else:
                     exchange.confs = confs
@@ -494,10 +495,14 @@ class Application(DualCallable):
     def _fault_plan(self, confs: Any) -> Plan:
         """Give the plan for a request that failed before it had one: global config, '/' and what was walked."""
         confs = confs or ([(0, self.root_section)] if self.root_section else [])
-        # Where an entry is what failed, what lies above it still holds.
-        attempts: list[Any] = [*(confs[:size] for size in range(len(confs), -1, -1)), None]
+        # Where an entry is what failed, what lies above it still holds; the defaults at least, which log the error.
+        attempts: list[Any] = [
+            *(partial(merge_confs, self.site.config, confs[:size], self.config) for size in range(len(confs), -1, -1)),
+            partial(dict, self.site.config.defaults),
+            dict,
+        ]
         for attempt in attempts:
-            config = {} if attempt is None else merge_confs(self.site.config, attempt, self.config)
+            config = attempt()
             try:
                 return compile_plan(self, False, config, '', _Kept(()))
             except Exception as exc:

@@ -11,8 +11,10 @@ from functools import lru_cache, partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from ..changes import changed
 from ..errors import HTTPError
 from ..extension.hooks import is_async_callable
+from ..extension.namespaces import WatchedDict
 from ..protocol.headers import BadHeaderValue, HeaderElement, HeaderMap, header_elements
 from ..protocol.multipart import MultipartFault, MultipartFeed, parse_disposition
 from ..protocol.params import known_charset
@@ -37,7 +39,7 @@ from .reader import CHUNK, Offload, SizedReader, closed_on_error, run_blocking, 
 if TYPE_CHECKING:
     from ..typing import BodyReader
 
-__all__ = ['Entity', 'Part', 'RequestBody']
+__all__ = ['Entity', 'Part', 'RequestBody', 'is_as_shipped']
 
 
 @lru_cache(maxsize=256)
@@ -50,7 +52,19 @@ def _content_type(value: str) -> tuple[str, dict[str, str]]:
     return (elements[0].value.lower(), elements[0].params) if elements else ('', {})
 
 
-class Entity:
+class _EntityType(type):
+    """Makes plans stale when something is set on a class of bodies: short ones are read without one of these."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        changed()
+
+    def __delattr__(cls, name: str) -> None:
+        super().__delattr__(name)
+        changed()
+
+
+class Entity(metaclass=_EntityType):
     """Headers and a body: the request's own (RequestBody), or a part's of a multipart body (Part).
 
     fp: the stream to read. headers: HeaderMap, or any mapping with names in Title-Case.
@@ -578,8 +592,25 @@ class RequestBody(Entity):
             yield part
 
 
-Entity.processors = {
-    'application/x-www-form-urlencoded': process_urlencoded,
-    'multipart/form-data': process_multipart_form_data,
-    'multipart': process_multipart,
-}
+Entity.processors = WatchedDict(
+    {
+        'application/x-www-form-urlencoded': process_urlencoded,
+        'multipart/form-data': process_multipart_form_data,
+        'multipart': process_multipart,
+    }
+)
+
+
+def _settings() -> list[Any]:
+    return [
+        {name: value[:] if type(value) is list else value for name, value in vars(cls).items()}
+        for cls in (Entity, RequestBody)
+    ] + [dict(Entity.processors)]
+
+
+_SHIPPED = _settings()
+
+
+def is_as_shipped() -> bool:
+    """Say whether nobody has set anything on the classes above: limits, charsets, processors, methods."""
+    return _settings() == _SHIPPED

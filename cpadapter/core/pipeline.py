@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..context import current, exchange_var
 from ..errors import ClientDisconnected, HTTPError, HTTPRedirect, InternalRedirect, NotFound, bare_error, format_exc
 from ..extension.dispatch import mismatch
-from ..extension.hooks import Hook, call_within, is_async_callable, log_once, run_hooks
+from ..extension.hooks import Hook, await_within, call_within, is_async_callable, log_once, run_hooks
 from ..protocol.headers import BadHeaderValue
 from .forms import merge_params, parse_form
 from .request import Request, parse_query
@@ -440,9 +440,6 @@ class Exchange:
                 request.process_request_body = False
             process = request.process_request_body
         if plan.before_request_body or self.hooks is not None:
-            if request is None and not process:
-                request = self.request
-                request.process_request_body = False
             await self.run_point('before_request_body')
             request = self._request
             if request is not None:
@@ -452,7 +449,7 @@ class Exchange:
         length = self._checked_length()
         if (
             (request is None or 'body' not in request.__dict__)
-            and not plan.body_attrs
+            and plan.plain_bodies
             and length is not None
             and length <= MAX_SHORT
             and plan.query_separators == '&'
@@ -520,7 +517,11 @@ class Exchange:
         return length
 
     async def _collect(self, body: Any) -> list[Any]:
-        return [chunk async for chunk in body]
+        try:
+            return [chunk async for chunk in body]
+        finally:
+            if hasattr(body, 'aclose'):
+                await body.aclose()
 
     async def _finalize(self) -> None:
         if self.plan.before_finalize or self.hooks is not None:
@@ -547,8 +548,11 @@ class Exchange:
         if status is not None and status != self.status.encode('latin-1', 'replace'):
             if not isinstance(status, bytes):
                 raise TypeError('response.output_status is not a byte string.')
-            self.status = status.decode('latin-1')
-            self.code = int(self.status[:3])
+            line = status.decode('latin-1')
+            if not line.isprintable():
+                raise ValueError(f'response.output_status holds control characters: {status!r}.')
+            self.code = int(line[:3])
+            self.status = line
         if '_header_list' in response.__dict__:
             response.text_headers()
 
@@ -573,7 +577,7 @@ class Exchange:
                     offload = partial(self._offload_within, exc)
                 await run_hooks(hooks, offload, ran)
             else:
-                await run_hooks(hooks, None, ran, Suspend)
+                await run_hooks(hooks, None, ran, Suspend if exc is None else partial(self._suspend_within, exc))
         except Exception:
             if point == 'before_finalize':
                 self._failed_hooks = ran
@@ -584,6 +588,10 @@ class Exchange:
     def _offload_within(self, exc: BaseException, call: Any) -> Any:
         """Call something in the thread pool as if `exc` were being handled there; to be awaited."""
         return self.app.offload(partial(call_within, exc, call))
+
+    def _suspend_within(self, exc: BaseException, awaitable: Any) -> Suspend:
+        """Have something awaited on an event loop as if `exc` were being handled there; to be awaited."""
+        return Suspend(await_within(exc, awaitable))
 
     async def _answer_unforeseen(self, exc: Exception) -> None:
         """Make the response to an exception that is no HTTPError or redirect, or raise it where that is asked for."""
@@ -644,7 +652,10 @@ class Exchange:
                 else:
                     result = respond()
                 if hasattr(result, '__await__'):
-                    await result if self.on_loop else await Suspend(result)
+                    if self.on_loop:
+                        await result
+                    else:
+                        await (Suspend(result) if exc is None else self._suspend_within(exc, result))
             if plan.after_error_response or self.hooks is not None:
                 await self.run_point('after_error_response', stage='on_end_resource')
             self._take_result()
@@ -841,7 +852,10 @@ class Exchange:
 
     def close_fast(self) -> bool:
         """End here and now an exchange that has nothing left to do; False, and nothing is done, if it has."""
-        if self.plan.closes or self.hooks is not None or self.app.publishes or type(self.body) is not bytes:
+        plan = self.plan
+        if plan.closes and (plan.idle_ends is None or not all(idle(self) for idle in plan.idle_ends)):
+            return False
+        if self.hooks is not None or self.app.publishes or type(self.body) is not bytes:
             return False
         request = self._request
         if request is not None:

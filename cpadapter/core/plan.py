@@ -165,6 +165,7 @@ class Plan:
     filters: functions (value, exchange) -> value on the page handler's result, innermost first.
     prepares: what filters want done just before the page handler.
     setups: tools and namespaces that are set up at each request, as calls that take the request.
+    plain_bodies: nothing was set on bodies or their classes, so that a short one may be read without a body object.
     plain_page: the page handler is plain, and may wait, where the plan is async for the sake of a hook.
     """
 
@@ -182,6 +183,7 @@ class Plan:
         'error_page',
         'error_response',
         'filters',
+        'idle_ends',
         'is_async',
         'keep',
         'light',
@@ -191,6 +193,7 @@ class Plan:
         'on_end_resource',
         'on_start_resource',
         'overridden',
+        'plain_bodies',
         'plain_end',
         'plain_form',
         'plain_page',
@@ -240,8 +243,10 @@ class Plan:
     non_blocking: bool
     is_async: bool
     closes: bool
+    idle_ends: tuple[Callable[[Any], bool], ...] | None
     simple: bool
     quiet: bool
+    plain_bodies: bool
     plain_end: bool
     plain_form: bool
     plain_page: bool
@@ -351,8 +356,11 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
         setattr(plan, point, tuple(sorted(builder.hooks[point])))
     plan.before_handler, plan.filters, plan.prepares = _take_filters(plan.before_handler)
     plan.error_response = builder.error_response
+    from .body import is_as_shipped
+
+    plan.plain_bodies = not body_attrs and is_as_shipped()
     plan.short_bodies = None
-    if builder.short_bodies is not None and not setups and not body_attrs:
+    if builder.short_bodies is not None and not setups and plan.plain_bodies:
         hook, taker = builder.short_bodies
         if plan.before_request_body == (hook,) and request_attrs.get('process_request_body', True):
             plan.short_bodies = taker
@@ -375,6 +383,9 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
     if plan.plain_page:
         plan.before_handler += (OffloadHook(),)
     plan.closes = bool(plan.on_end_request) or request_class.close is not Request.close
+    # Hooks that can say beforehand that they have nothing to do.
+    idles: list[Any] = [getattr(hook.callback, 'idle', None) for hook in plan.on_end_request]
+    plan.idle_ends = tuple(idles) if all(idles) and request_class.close is Request.close else None
     plan.simple = not (plan.setups or plan.overridden or plan.response_attrs or plan.response_headers) and (
         request_class.__init__ is Request.__init__
     )
@@ -391,7 +402,8 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
     )
     plan.plain_form = (
         plan.simple
-        and not (plan.before_request_body or plan.body_attrs)
+        and plan.plain_bodies
+        and not plan.before_request_body
         and plan.query_separators == '&'
         and bool(plan.process_request_body)
     )
@@ -473,8 +485,7 @@ def _add_tools(
         name, dot, arg = rest.partition('.')
         if not dot:
             raise ValueError(
-                f'{_entry(plan, key, value)}: a tool is switched by {key + ".on"!r}, '
-                f'and set by {key + ".<setting>"!r}.'
+                f'{_entry(plan, key, value)}: a tool is switched by {key + ".on"!r}, and set by {key + ".<setting>"!r}.'
             )
         settings.setdefault(name, {})[arg] = value
         keys[name, arg] = key

@@ -210,6 +210,10 @@ def _body(request: Request, exchange: Exchange) -> Any:
     if form is not None:
         body.params = form
         body.processed = True
+        # It was read without this object: what reads on finds the end.
+        stream = body.stream()
+        stream.bytes_read = body.length or 0
+        stream.finish()
         if exchange.head.get('content-type') == 'application/x-www-form-urlencoded':
             # Forms are read without a body only where UTF-8 is the charset to try.
             body.charset = 'utf-8'

@@ -291,7 +291,10 @@ class Response:
             dict.__setitem__(self.headers, 'Content-Length', length)
 
     def text_headers(self) -> list[tuple[str, str]]:
-        """Give the finalized headers as latin-1 text; TypeError if something else than bytes was added."""
+        """Give the finalized headers as latin-1 text.
+
+        Raises TypeError if something else than bytes was added, ValueError for control characters in it.
+        """
         listed = self.__dict__.get('_header_list')
         if listed is None:
             text: list[tuple[str, str]] = self.__dict__['_text_headers']
@@ -302,5 +305,6 @@ class Response:
                 raise TypeError(f'response.header_list key {name!r} is not a byte string.')
             if not isinstance(value, bytes):
                 raise TypeError(f'response.header_list value {value!r} is not a byte string.')
-            result.append((name.decode('latin-1'), value.decode('latin-1')))
+            # What `headers` refuses is refused here too: a line break would begin a header, or a response, of its own.
+            result.append(HeaderMap.output_text(name.decode('latin-1'), value))
         return result

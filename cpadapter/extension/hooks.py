@@ -14,7 +14,17 @@ from ..changes import changed
 from ..context import current
 from ..errors import HTTPError, HTTPRedirect, InternalRedirect
 
-__all__ = ['HOOKPOINTS', 'Hook', 'HookMap', 'call_within', 'hookpoints', 'is_async_callable', 'run_hooks']
+__all__ = [
+    'HOOKPOINTS',
+    'Hook',
+    'HookMap',
+    'await_within',
+    'call_within',
+    'hookpoints',
+    'is_async_callable',
+    'log_once',
+    'run_hooks',
+]
 
 HOOKPOINTS = hookpoints = [
     'on_start_resource',
@@ -223,6 +233,18 @@ def call_within(exc: BaseException, call: Callable[[], Any]) -> Any:
         return call()
     finally:
         del exc, traceback  # no reference cycle through this frame
+
+
+async def await_within(exc: BaseException, awaitable: Any) -> Any:
+    """Await where `exc` is not being handled so that sys.exc_info() shows it there all the same."""
+    traceback = exc.__traceback__
+    try:
+        raise exc
+    except BaseException:
+        exc.__traceback__ = traceback
+        return await awaitable
+    finally:
+        del exc, traceback
 
 
 def log_once(exc: BaseException) -> None:

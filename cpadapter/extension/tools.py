@@ -15,6 +15,7 @@ from ..changes import changed
 from ..context import current
 from ..errors import NotFound
 from .hooks import is_async_callable
+from .namespaces import add_config
 
 if TYPE_CHECKING:
     from ..core.plan import PlanBuilder
@@ -120,15 +121,8 @@ class Tool:
             )
 
         def tool_decorator(f: Any) -> Any:
-            # Copy on write: an inherited _cp_config is never changed.
-            conf = dict(getattr(f, '_cp_config', None) or {})
             prefix = f'{self.namespace}.{self._name}.'
-            conf[prefix + 'on'] = True
-            for key, value in kwargs.items():
-                conf[prefix + key] = value
-            f._cp_config = conf
-            changed()
-            return f
+            return add_config(f, {f'{prefix}on': True, **{prefix + key: value for key, value in kwargs.items()}})
 
         return tool_decorator
 

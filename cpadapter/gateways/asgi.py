@@ -265,7 +265,7 @@ class AsgiHead(RequestHead):
         scope = dict(self.native)
         if self.method != 'HEAD':
             scope['method'] = 'GET'
-        scope['query_string'] = query.encode('latin-1', 'replace')
+        scope['query_string'] = query.encode('utf-8', 'replace')
         scope['headers'] = [
             (name, value)
             for name, value in self.native['headers']
@@ -335,8 +335,8 @@ def make_environ(head: AsgiHead) -> dict[str, Any]:
     environ: dict[str, Any] = {
         'REQUEST_METHOD': head.method,
         'SCRIPT_NAME': head.outer.encode('utf-8').decode('latin-1'),
-        'PATH_INFO': head.path.encode('utf-8').decode('latin-1'),
-        'QUERY_STRING': head.query,
+        'PATH_INFO': _environ_path(scope),
+        'QUERY_STRING': scope.get('query_string', b'').decode('latin-1'),
         'SERVER_NAME': server[0],
         'SERVER_PORT': str(server[1] if server[1] is not None else ''),
         'SERVER_PROTOCOL': head.native_protocol(),
@@ -360,6 +360,20 @@ def make_environ(head: AsgiHead) -> dict[str, Any]:
             key = 'HTTP_' + key
         environ[key] = value
     return environ
+
+
+def _environ_path(scope: Scope) -> str:
+    """Give PATH_INFO as WSGI servers do: each escape undone, each slash kept, bytes as latin-1 text."""
+    path: str = scope['path']
+    text = path.encode('utf-8', 'replace').decode('latin-1')
+    raw = scope.get('raw_path')
+    if raw is not None:
+        sent = unquote_to_bytes(raw.split(b'?', 1)[0]).decode('latin-1')
+        # Where something outside has rewritten the path, what it says counts.
+        if decode_path(sent, 'utf-8') == path or '\ufffd' in path:
+            text = sent
+    outer = scope.get('root_path')
+    return text if not outer else split_outer(outer.encode('utf-8').decode('latin-1'), text)[1]
 
 
 class AsgiReader(LineReader):

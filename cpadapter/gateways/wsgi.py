@@ -128,13 +128,18 @@ class WsgiHead(RequestHead):
     def reader(self) -> WsgiReader:
         reader = self._reader
         if reader is None:
-            length = self.get('content-length')
+            stream = self.native.get('wsgi.input')
+            terminated = bool(self.native.get('wsgi.input_terminated'))
+            chunked = self.get('transfer-encoding') is not None
+            # SPEC: RFC 9112 6.3: where both are sent, the length says nothing.
+            length = None if chunked else self.get('content-length')
             good = length is not None and length.isascii() and length.isdigit() and len(length) < 20
             reader = self._reader = WsgiReader(
-                self.native.get('wsgi.input'),
+                stream,
                 int(length) if good else None,  # type: ignore[arg-type]
-                self.get('transfer-encoding') is not None or bool(self.native.get('wsgi.input_terminated')),
+                chunked or terminated,
             )
+            reader.undecoded = chunked and not terminated and _is_connection(stream)
             reader.waiting = self.waiting
             reader.skip(self._taken)
         return reader
@@ -226,7 +231,7 @@ class WsgiHead(RequestHead):
         environ = dict(self.native)
         if self.method != 'HEAD':
             environ['REQUEST_METHOD'] = 'GET'
-        environ['QUERY_STRING'] = query
+        environ['QUERY_STRING'] = query.encode('utf-8', 'replace').decode('latin-1')
         environ['PATH_INFO'] = path.encode('utf-8').decode('latin-1')
         environ['CONTENT_LENGTH'] = '0'
         environ['wsgi.input'] = BytesIO()
@@ -265,6 +270,11 @@ _PLAIN_HEADERS = {
 }
 
 
+def _is_connection(stream: Any) -> bool:
+    """Say whether a stream is the bare connection, as wsgiref gives it: chunks come with their sizes, and no end."""
+    return type(getattr(stream, 'raw', None)).__name__ == 'SocketIO'
+
+
 def _port(value: Any) -> int:
     try:
         return int(value)
@@ -280,6 +290,8 @@ class WsgiReader(LineReader):
     """
 
     suspends = False
+    # The body comes in chunks, which this server does not decode.
+    undecoded = False
     # As WsgiHead has it; and what it reads, or has read, for somebody who did not wait for it.
     waiting: Any = None
     _pending: Any = None
@@ -295,6 +307,8 @@ class WsgiReader(LineReader):
     def read(self, size: int = -1) -> bytes:
         if self._left == 0 or size == 0:
             return b''
+        if self.undecoded:
+            raise HTTPError(411, 'This server takes no request bodies in chunks: send Content-Length.')
         if size is None or size < 0:
             return b''.join(iter(lambda: self.read(65536), b''))
         if self._left > 0:

@@ -28,6 +28,7 @@ __all__ = [
     'H',
     'HttpDigestAuthorization',
     'NonceCounts',
+    'authentication_info',
     'digest_auth',
     'get_ha1_dict',
     'get_ha1_dict_plain',
@@ -338,11 +339,34 @@ class HttpDigestAuthorization:
 
     def request_digest(self, ha1: str, entity_body: str | bytes = '') -> str:
         """Give what `response` has to be. ha1: of the algorithm without -sess."""
+        return self._digest(ha1, self.HA2(entity_body))
+
+    def response_digest(self, ha1: str) -> str:
+        """Give `rspauth`, for qop=auth: what proves to the client that the server knows its HA1.
+
+        SPEC: RFC 7616 3.5.
+        """
+        return self._digest(ha1, _hash_text(f':{self.uri}', self.algorithm))
+
+    def _digest(self, ha1: str, ha2: str) -> str:
         if self.algorithm.endswith('-sess'):
             ha1 = _hash_text(f'{ha1}:{self.nonce}:{self.cnonce}', self.algorithm)
-        ha2 = self.HA2(entity_body)
         middle = f'{self.nonce}:{self.nc}:{self.cnonce}:{self.qop}' if self.qop else self.nonce
         return _hash_text(f'{ha1}:{middle}:{ha2}', self.algorithm)
+
+
+def authentication_info(auth: HttpDigestAuthorization, ha1: str, nextnonce: str | None = None) -> str:
+    """Give the value of an Authentication-Info header; '' where there is nothing to say.
+
+    auth: what the client sent, and was found right. nextnonce: what it is to use from now on; None leaves that to it.
+    SPEC: RFC 7616 3.5. The proof is given for qop=auth: auth-int would need the body that is still to come.
+    """
+    parts = [] if nextnonce is None else [f'nextnonce="{nextnonce}"']
+    cnonce = auth.cnonce
+    if auth.qop == qop_auth and cnonce and cnonce.isascii() and cnonce.isprintable():
+        parts += [f'rspauth="{auth.response_digest(ha1)}"', f'qop={qop_auth}', f'nc={auth.nc}']
+        parts.append(f'cnonce={_quoted(cnonce)}')
+    return ', '.join(parts)
 
 
 def _quoted(text: str) -> str:
@@ -407,6 +431,7 @@ def digest_auth(
 ) -> Any:
     """Let those in who prove that they know their password, and set `request.login`; HTTPError(401) for others.
 
+    Their responses have an Authentication-Info header, with a new nonce once three quarters of `max_age` are over.
     get_ha1: called with realm and user, and with the algorithm ('MD5' or 'SHA-256') if it takes a third argument;
     gives HA1 in hexadecimal digits, None for unknown users. It may be async: then an awaitable is given.
     key: any secret text; the same in all processes of a site. accept_charset: of names.
@@ -463,6 +488,10 @@ def digest_auth(
         if debug:
             TRACE(f'{auth.username!r} is let in')
         exchange.request.login = auth.username
+        ages = auth.is_nonce_stale(max_age * 0.75)
+        info = authentication_info(auth, ha1, synthesize_nonce(realm, key) if ages else None)
+        if info:
+            exchange.response.headers['Authentication-Info'] = info
 
     if auth.realm != realm or not auth.validate_nonce(realm, key):
         raise refuse('the realm or the nonce is not ours')

@@ -249,6 +249,8 @@ class StatsPage:
             exchange.response.headers['Allow'] = 'POST'
             raise HTTPError(405)
         require_same_origin()
+        if not isinstance(namespace, str):
+            raise HTTPError(400, 'Only one namespace may be given.')
         found = self._namespaces().get(namespace)
         if not isinstance(found, dict):
             raise HTTPError(404, f'There is no namespace {namespace!r}.')

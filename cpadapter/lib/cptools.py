@@ -106,7 +106,8 @@ def log_hooks(debug: bool = False) -> None:
 def trailing_slash(missing: bool = True, extra: bool = False, status: int | None = None, debug: bool = False) -> None:
     """Redirect an index page asked for without its trailing slash, or any other asked for with one.
 
-    missing, extra: which of the two to mend. status: 3xx, None for 301. The query is kept.
+    missing, extra: which of the two to mend. The query is kept.
+    status: 3xx; None is 301 for GET and HEAD, else 308, which lets no client drop method and body.
     """
     request = current().request
     path = request.path_info
@@ -122,7 +123,9 @@ def trailing_slash(missing: bool = True, extra: bool = False, status: int | None
     from ..protocol.uri import quote_path
 
     url = f'{request.base}{quote_path(request.script_name + new_url)}'
-    raise HTTPRedirect(url + (f'?{request.query_string}' if request.query_string else ''), status or 301)
+    # SPEC: RFC 9110 15.4.2 and 15.4.9.
+    status = status or (301 if request.method in ('GET', 'HEAD') else 308)
+    raise HTTPRedirect(url + (f'?{request.query_string}' if request.query_string else ''), status)
 
 
 class TrailingSlashTool(Tool):
@@ -555,6 +558,8 @@ def validate_etags(autotags: bool = False, debug: bool = False) -> None:
             raise HTTPError(412, f'If-Match failed: ETag {etag!r} did not match {tags!r}')
     field = get('if-none-match')
     if field:
+        # SPEC: RFC 9110 13.2.2: that the state is another one than the client thinks comes first.
+        _check_unmodified(exchange, status)
         field = request_field(exchange, 'if-none-match') or ''
         tags = _tags(field)
         is_read = exchange.request.method in ('GET', 'HEAD')
@@ -656,14 +661,7 @@ def validate_since() -> None:
     if not modified:
         return
     status = 200 if response.status is None else valid_status(response.status)[0]
-    since = request_field(exchange, 'if-unmodified-since')
-    if (
-        since
-        and not request_field(exchange, 'if-match')
-        and (200 <= status <= 299 or status == 412)
-        and _is_later(modified, since) is True
-    ):
-        raise HTTPError(412)
+    _check_unmodified(exchange, status)
     since = request_field(exchange, 'if-modified-since')
     if (
         since
@@ -673,6 +671,15 @@ def validate_since() -> None:
     ):
         if exchange.request.method in ('GET', 'HEAD'):
             raise HTTPRedirect([], 304)
+        raise HTTPError(412)
+
+
+def _check_unmodified(exchange: Any, status: int) -> None:
+    since = request_field(exchange, 'if-unmodified-since')
+    if not since or not (200 <= status <= 299 or status == 412) or request_field(exchange, 'if-match'):
+        return
+    modified = exchange.response.headers.get('Last-Modified')
+    if modified and _is_later(modified, since) is True:
         raise HTTPError(412)
 
 

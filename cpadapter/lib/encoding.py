@@ -15,6 +15,7 @@ from ..protocol.codings import choose_coding
 from ..protocol.files import make_file_body
 from ..protocol.headers import BadHeaderValue, header_elements
 from ..protocol.iterators import file_generator, is_closable_iterator
+from ..protocol.params import known_charset
 from ..protocol.status import valid_status
 from . import ClosingIterator, request_field, set_vary_header
 from .compressors import CODINGS, compress_whole, load_compressor, make_compressor
@@ -192,8 +193,14 @@ class ResponseEncoder:
                 if close is not None:
                     close()
             content_type = response.headers.get('Content-Type') or content_type
-        charset, body = self._encode(body, exchange.request, response)
-        response.headers['Content-Type'] = _with_charset(str(content_type), charset)
+        if is_file or (isinstance(body, (list, tuple)) and not any(isinstance(chunk, str) for chunk in body)):
+            # Nothing is encoded: these bytes are in what their maker says, and no client can have another.
+            if 'charset=' not in str(content_type).lower():
+                charset = self.encoding or self.default_encoding
+                response.headers['Content-Type'] = _with_charset(str(content_type), charset)
+        else:
+            charset, body = self._encode(body, exchange.request, response)
+            response.headers['Content-Type'] = _with_charset(str(content_type), charset)
         if not response.stream and not is_file:
             response.headers.pop('Content-Length', None)
         return body
@@ -235,10 +242,13 @@ class ResponseEncoder:
         """Choose the charset and encode; raises HTTPError 406 if none fits, 500 if the default one does not."""
         attempted: list[str] = []
 
-        def attempt(charset: str) -> Any:
+        def attempt(charset: str, is_own: bool = False) -> Any:
             if charset in attempted:
                 return None
             attempted.append(charset)
+            # What a client names may be no charset, or one that takes the square of a text's length (punycode).
+            if not is_own and known_charset(charset) is None:
+                return None
             if response.stream or getattr(body, 'holds_bytes', False):
                 return self._stream(body, charset)
             try:
@@ -252,18 +262,18 @@ class ResponseEncoder:
         names = [element.value.lower() for element in wanted]
         if self.encoding is not None:
             if not elements or '*' in names or self.encoding in names:
-                encoded = attempt(self.encoding)
+                encoded = attempt(self.encoding, True)
                 if encoded is not None:
                     return self.encoding, encoded
         elif not elements:
-            encoded = attempt(self.default_encoding)
+            encoded = attempt(self.default_encoding, True)
             if encoded is not None:
                 return self.default_encoding, encoded
             raise HTTPError(500, self.failmsg % self.default_encoding)
         else:
             for element in wanted:
                 charset = self.default_encoding if element.value == '*' else element.value
-                encoded = attempt(charset)
+                encoded = attempt(charset, element.value == '*')
                 if encoded is not None:
                     return charset, encoded
             if '*' not in names and not any(e.value.lower() == 'iso-8859-1' for e in elements):

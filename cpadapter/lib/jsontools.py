@@ -22,7 +22,8 @@ class Codec:
     encode: value -> UTF-8 bytes, escaped and spaced as json.dumps does; numbers that JSON has not become null.
 
     msgspec does the work where it is installed, and the standard library what msgspec refuses: documents are read
-    and written alike with and without it, but with it some more types are written (datetime, UUID, dataclasses...).
+    and written alike with and without it, but for large exponents (1e16, not 1e+16) and for some more types that are
+    written with it (datetime, UUID, dataclasses...).
     """
 
     encode: Callable[[Any], bytes]
@@ -133,7 +134,8 @@ def json_in(
 ) -> None:
     """Read a JSON body into `request.json`.
 
-    content_type: media types taken as JSON, exact, parameters ignored. force: any other type is answered 415.
+    content_type: media types taken as JSON, exact, parameters ignored; without it, `application/*+json` is as well.
+    force: any other type is answered 415.
     processor: called with the body entity in place of json_processor.
     """
     request = current().request
@@ -145,6 +147,10 @@ def json_in(
         body.default_proc = HTTPError(415, f'Expected an entity of content type {", ".join(content_type)}')
     for media_type in content_type:
         body.processors[media_type] = processor
+    # SPEC: RFC 6839 3.1: such as application/problem+json.
+    sent = body.content_type.value
+    if content_type is DEFAULT_TYPES and sent.startswith('application/') and sent.endswith('+json'):
+        body.processors[sent] = processor
 
 
 class _ShortJSON:

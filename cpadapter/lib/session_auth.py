@@ -138,7 +138,10 @@ class SessionAuth:
                 if key in params:
                     params[key] = _one(key, params[key])
             if not self._is_own(name):
-                return bool(await self._call(getattr(self, name), **params))
+                step = getattr(self, name)
+                if hasattr(step, '__self__'):
+                    params.pop('self', None)  # a field may have any name
+                return bool(await self._call(step, **params))
             if name == 'do_login':
                 return await self._login(params['username'], params['password'], params.get('from_page', '..'))
             return await self._logout(params.get('from_page', '..'))
@@ -222,7 +225,7 @@ class SessionAuth:
         """Say whether a step is the one of this class."""
         return name not in self.__dict__ and getattr(type(self), name) is getattr(SessionAuth, name)
 
-    async def _call(self, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    async def _call(self, step: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         # A plain step may wait for a database or a session's store.
         if _on_a_loop() and not is_async_callable(step):
             return await current().app.offload(lambda: step(*args, **kwargs))

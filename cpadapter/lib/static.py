@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..context import current
-from ..errors import HTTPError, NotFound
+from ..errors import HTTPError, InternalRedirect, NotFound
 from ..extension.tools import HandlerTool
 from ..protocol.codings import choose_coding
 from ..protocol.dates import HTTPDate
@@ -472,7 +472,9 @@ def staticdir(
     exchange = current()
     path_info: str = exchange.request.path_info
     section = '' if section == 'global' else section.rstrip('/\\')
-    branch = path_info[len(section) :].lstrip('/\\')
+    branch = path_info[len(section) :].lstrip('/')
+    if '/.' in path_info:
+        _follow_dots(path_info[: len(section)], folder, branch)
     if branch[-1:] not in ('', '/'):
         # A file has no slash after its name.
         # Twice at the most: what was a file the last time may be something else by now.
@@ -502,6 +504,29 @@ def staticdir(
             trailing_slash(**settings)
     exchange.request.is_index = path_info.endswith('/')
     return _attempt(path, content_types, debug, NOFOLLOW, siblings)
+
+
+def _follow_dots(section: str, folder: str, branch: str) -> None:
+    """Raise InternalRedirect to the path without its '.' and '..', if it has some.
+
+    What config says of a path, such as who may see it, holds for the path that names the file.
+    """
+    segments = branch.split('/')
+    if '.' not in segments and '..' not in segments:
+        return
+    find_inside(folder, branch)  # HTTPError(403) for what leads out
+    names: list[str] = []
+    for name in segments:
+        if name == '..':
+            names.pop()
+        elif name not in ('', '.'):
+            names.append(name)
+    redirect = InternalRedirect('/', current().request.query_string)
+    # A '?' in it belongs to the name.
+    redirect.path = '/'.join((section, *names)) or '/'
+    if segments[-1] in ('', '.', '..') and redirect.path != '/':
+        redirect.path += '/'
+    raise redirect
 
 
 def staticfile(

@@ -20,6 +20,7 @@ from cpadapter.lib import auth_digest
 from cpadapter.lib.auth_digest import (
     HttpDigestAuthorization,
     NonceCounts,
+    authentication_info,
     get_ha1_dict,
     get_ha1_dict_plain,
     get_ha1_file_htdigest,
@@ -467,6 +468,65 @@ class TestNonces:
         assert synthesize_nonce('r', 'k') != synthesize_nonce('r', 'k')
 
 
+class TestAuthenticationInfo:
+    """RFC 7616 section 3.5: what the server says of itself to those it lets in."""
+
+    def info(self, client, **more):
+        challenge = challenges(client.get('/x'))[more.get('algorithm', 'MD5').startswith('MD5')]
+        answer = client.get('/x', headers=answer_to(challenge, **more))
+        assert answer.status == 200
+        return parameters('Digest ' + answer.headers.get('Authentication-Info', '')), parameters(challenge)['nonce']
+
+    @pytest.mark.parametrize('algorithm', ['MD5', 'SHA-256', 'MD5-sess', 'SHA-256-sess'])
+    def test_the_server_proves_that_it_knows_the_password_too(self, site, algorithm):
+        info, nonce = self.info(site(), algorithm=algorithm, nc=3)
+
+        def hashed(text):
+            return HASHES[algorithm.removesuffix('-sess')](text.encode()).hexdigest()
+
+        ha1 = hashed(f'ada:{REALM}:secret')
+        if algorithm.endswith('-sess'):
+            ha1 = hashed(f'{ha1}:{nonce}:abc')
+        proof = hashed(f'{ha1}:{nonce}:00000003:abc:auth:{hashed(":/x")}')
+        assert info == {'rspauth': proof, 'qop': 'auth', 'nc': '00000003', 'cnonce': 'abc'}
+
+    def test_whoever_is_refused_gets_no_proof(self, site):
+        client = site()
+        challenge = challenges(client.get('/x'))[1]
+        answer = client.get('/x', headers=answer_to(challenge, password='wrong'))
+        assert (answer.status, answer.headers.get('Authentication-Info')) == (401, None)
+
+    @pytest.mark.parametrize(('seconds', 'is_renewed'), [(70, False), (80, True)])
+    def test_a_nonce_is_renewed_before_it_is_too_old(self, site, monkeypatch, seconds, is_renewed):
+        client = site(max_age=100)
+        challenge = challenges(client.get('/x'))[1]
+        now = time.time()
+        monkeypatch.setattr(time, 'time', lambda: now + seconds)
+        answer = client.get('/x', headers=answer_to(challenge))
+        info = parameters('Digest ' + answer.headers['Authentication-Info'])
+        assert ('nextnonce' in info) is is_renewed
+        if is_renewed:
+            monkeypatch.setattr(time, 'time', lambda: now + 150)
+            assert client.get('/x', headers=answer_to(challenge, nc=2)).status == 401
+            following = answer_to(f'Digest nonce="{info["nextnonce"]}"')
+            assert client.get('/x', headers=following).status == 200
+
+    def test_auth_int_and_proofs_without_qop_are_not_answered_by_one(self, site):
+        assert self.info(site(), qop='auth-int')[0] == {'': ''}
+        assert self.info(site(without_qop=True), qop=None)[0] == {'': ''}
+
+    def test_a_cnonce_that_is_no_plain_text_is_not_sent_back(self, site):
+        assert self.info(site(), cnonce='\u00e9')[0] == {'': ''}
+
+    def test_quotes_in_a_cnonce_are_escaped(self):
+        auth = HttpDigestAuthorization(
+            'Digest username="u", realm="r", nonce="n", uri="/", response="0", qop=auth, nc=00000001, cnonce="a\\"b"',
+            'GET',
+        )
+        assert auth.cnonce == 'a"b'
+        assert authentication_info(auth, '0' * 32).endswith('cnonce="a\\"b"')
+
+
 class TestNames:
     def test_public_functions_give_what_they_did(self):
         assert auth_digest.H('a') == md5_hex('a') == hashlib.md5(b'a').hexdigest()
@@ -589,6 +649,7 @@ application = cpadapter.Application(Root(), config={{'/': config}})
 """
 
 
+@pytest.mark.live
 @pytest.mark.parametrize('server', ['uvicorn', 'gunicorn'])
 def test_clients_log_in_to_a_live_server(server, tmp_path):
     pytest.importorskip(server)

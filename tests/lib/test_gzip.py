@@ -292,9 +292,7 @@ def test_closing_what_was_compressed_closes_the_body():
         assert body.closed == 1
 
 
-@pytest.mark.parametrize(
-    'data', [b'', b'plain', b'\x1f\x8b\x08\x00', b''.join(encoding.compress([b'a' * 100], 5))[:-9]]
-)
+@pytest.mark.parametrize('data', [b'', b'plain', b'\x1f\x8b\x08\x00', standard_gzip.compress(b'a' * 100, mtime=0)[:-9]])
 def test_decompress_refuses_what_is_no_whole_gzip_file(data):
     if data:
         with pytest.raises((OSError, EOFError, zlib.error)):

@@ -140,6 +140,15 @@ class TestIn:
         assert client.post('/echo', body=b'[1]', headers=headers).json == [1]
         assert client.post('/echo', body=b'[1]', headers={'Content-Type': 'text/javascript'}).json == [1]
 
+    @pytest.mark.parametrize('kind', ['application/problem+json', 'Application/LD+JSON; profile="x"'])
+    def test_documents_of_a_json_format_are_taken(self, client, root, kind):
+        client.mount(root)
+        assert client.post('/echo', body=b'[1]', headers={'Content-Type': kind}).json == [1]
+        assert client.post('/lenient', body=b'[1]', headers={'Content-Type': kind}).text == '[1] {}'
+        assert client.post('/own', body=b'[1]', headers={'Content-Type': kind}).status == 415
+        for other in ('text/x+json', 'application/json+xml', 'application/x;+json', 'application/+jsonp'):
+            assert client.post('/echo', body=b'[1]', headers={'Content-Type': other}).status == 415, other
+
     def test_a_chunked_body_is_read(self, client, root):
         client.mount(root)
         assert client.post('/echo', body=b'{"a": 1}', headers=JSON, chunked=True).json == {'a': 1}

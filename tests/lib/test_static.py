@@ -572,6 +572,43 @@ def test_dots_that_stay_inside_are_followed(client, folder):
 
 
 @pytest.mark.parametrize(
+    'path',
+    [
+        '/s/sub/b.css',
+        '/s/./sub/b.css',
+        '/s/.//sub//b.css',
+        '/s/x/../sub/b.css',
+        '/s/%2e/sub/b.css',
+        '/s/x/%2e%2e/sub/b.css',
+        '/s/%5csub/b.css',
+        '/s/./sub/nosuch',
+    ],
+)
+@pytest.mark.parametrize('raw', [False, True])
+def test_dots_do_not_lead_past_the_config_of_a_folder(client, folder, path, raw):
+    (folder / 'x').mkdir()
+    (folder / 'sub' / 'b.css').write_text('secret')
+
+    class Root:
+        pass
+
+    static = {'tools.staticdir.on': True, 'tools.staticdir.dir': str(folder)}
+    client.mount(Root(), '', {'/s': static, '/s/sub': {'tools.allow.on': True, 'tools.allow.methods': 'PUT'}})
+    answer = client.get(path, **({'raw': True} if raw else {}))
+    assert answer.status == (404 if '%5c' in path else 405)
+    assert b'secret' not in answer.body
+
+
+def test_dots_before_a_slash_give_the_folder_and_the_query_stays(client, folder):
+    (folder / 'q?r.txt').write_text('asked')
+    mount_dir(client, folder, **{'tools.staticdir.index': 'index.html'})
+    for path in ('/s/./sub/', '/s/sub/.', '/s/sub/deep/..', '/s/sub/deep/../'):
+        assert client.get(path).text == '<p>sub</p>', path
+    assert client.get('/s/./q%3Fr.txt?x=1').text == 'asked'
+    assert client.get('/s/./sub?x=1').headers['Location'].endswith('/s/sub/?x=1')
+
+
+@pytest.mark.parametrize(
     'name',
     ['NUL', 'nul.txt', 'CON', 'com1.tar.gz', 'LPT9', 'COM¹', 'conin$', 'AUX .x', 'a.', 'a ', 'a:b', 'C:', 'a\\b'],
 )
