@@ -277,7 +277,10 @@ class Response:
         if cookie:
             for name in sorted(cookie):
                 try:
-                    out.append(('Set-Cookie', headers.encode_text(cookie[name].OutputString())))
+                    morsel = cookie[name]
+                    if ';' in str(morsel['path']) or ';' in str(morsel['domain']):
+                        raise ValueError(f'The path or domain of the cookie {name!r} holds a semicolon.')
+                    out.append(('Set-Cookie', headers.encode_text(morsel.OutputString())))
                 except ValueError:
                     del cookie[name]
                     raise

@@ -27,6 +27,8 @@ class _Proxy:
         return getattr(current(), object.__getattribute__(self, '__attrname__'))
 
     def __getattr__(self, name: str) -> Any:
+        if name == '__attrname__':
+            raise AttributeError(name)  # a copy in the making has none yet
         return getattr(getattr(current(), self.__attrname__), name)
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -87,7 +87,9 @@ def get_ha1_dict_plain(user_password_dict: Mapping[str, str]) -> Callable[..., s
 
     def get_ha1(realm: str, username: str, algorithm: str = 'MD5') -> str | None:
         password = user_password_dict.get(username)
-        return _hash_text(f'{username}:{realm}:{password}', algorithm) if password else None
+        # As much work for a user who is not known: the time taken must not tell.
+        ha1 = _hash_text(f'{username}:{realm}:{password or ""}', algorithm)
+        return ha1 if password else None
 
     get_ha1.algorithms = ('SHA-256', 'MD5')  # type: ignore[attr-defined]
     get_ha1.non_blocking = True  # type: ignore[attr-defined]
@@ -108,13 +110,15 @@ def get_ha1_file_htdigest(filename: str) -> Callable[..., str | None]:
     """Give a get_ha1 that reads a file of "user:realm:HA1" lines at each call; the first line that fits counts."""
 
     def get_ha1(realm: str, username: str, algorithm: str = 'MD5') -> str | None:
+        found: str | None = None
         with open(filename, encoding='utf-8') as file:
+            # To its end in any case: the time taken must not tell who is in it.
             for line in file:
                 user, _, rest = line.rstrip('\r\n').partition(':')
                 of_realm, _, ha1 = rest.rpartition(':')
-                if (user, of_realm) == (username, realm) and _of_algorithm(ha1, algorithm):
-                    return ha1
-        return None
+                if (user, of_realm) == (username, realm) and found is None:
+                    found = _of_algorithm(ha1, algorithm)
+        return found
 
     return get_ha1
 

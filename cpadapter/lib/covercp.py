@@ -121,6 +121,8 @@ class CoverStats:
         base: a folder below the root, '/' for all. pct: files covered by less than this many percent are marked.
         showpct: not empty to show how much of each file is covered. exclude: as for get_tree.
         """
+        if not all(isinstance(value, str) for value in (base, pct, showpct, exclude)):
+            raise HTTPError(400, 'Each parameter may be given once.')
         if '\0' in base:
             raise NotFound()
         folder = os.path.realpath(os.path.join(self.root, base.strip('/')))
@@ -188,7 +190,8 @@ class CoverStats:
         """Show a measured file below the root, by its path from there; NotFound for any other."""
         from html import escape
 
-        path = os.path.realpath(os.path.join(self.root, name)) if '\0' not in name else ''
+        is_path = isinstance(name, str) and '\0' not in name
+        path = os.path.realpath(os.path.join(self.root, name)) if is_path else ''
         measured = {os.path.realpath(file) for file in self.coverage.get_data().measured_files()}
         if path not in measured or not _is_below(path, self.root):
             raise NotFound()

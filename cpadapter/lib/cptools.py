@@ -665,13 +665,13 @@ def validate_since() -> None:
     since = request_field(exchange, 'if-modified-since')
     if (
         since
+        # SPEC: RFC 9110 13.1.3: it says nothing about any other method.
+        and exchange.request.method in ('GET', 'HEAD')
         and not request_field(exchange, 'if-none-match')
         and (200 <= status <= 299 or status == 304)
         and _is_later(modified, since) is False
     ):
-        if exchange.request.method in ('GET', 'HEAD'):
-            raise HTTPRedirect([], 304)
-        raise HTTPError(412)
+        raise HTTPRedirect([], 304)
 
 
 def _check_unmodified(exchange: Any, status: int) -> None:

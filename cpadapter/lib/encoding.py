@@ -388,14 +388,15 @@ _set_raw = dict.__setitem__
 
 def gzip(
     compress_level: int = 5,
-    mime_types: Iterable[str] = ('text/html', 'text/plain'),
+    mime_types: str | Iterable[str] = ('text/html', 'text/plain'),
     debug: bool = False,
     codings: str | Iterable[str] = ('gzip',),
     min_size: int = 0,
 ) -> Any:
     """Compress the body, if the client takes one of `codings` and the body is of one of `mime_types`.
 
-    compress_level: 1 (fast) to 9 (small). mime_types: exact types, 'text/*' or 'application/*+xml'.
+    compress_level: 1 (fast) to 9 (small). mime_types: exact types, 'text/*' or 'application/*+xml', listed or
+        parted by commas.
     codings: of 'gzip', 'br' and 'zstd', in the order of preference; the client's weights come first.
     min_size: bytes; a shorter body stays as it is. That of a stream is not known.
     Vary names Accept-Encoding whatever is decided. Bodies that are empty, encoded already, parts of something
@@ -488,12 +489,15 @@ gzip.non_blocking = True  # type: ignore[attr-defined]  # on a loop, what takes 
 
 
 class GzipTool(Tool):
-    """The `gzip` tool: a coding that is unknown, or not installed, is told when the plan is compiled."""
+    """The `gzip` tool: a level or coding that there is not, or one not installed, is told when the plan is compiled."""
 
     def __init__(self) -> None:
         super().__init__('before_finalize', gzip, 'gzip', 80)
 
     def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
+        level = settings.get('compress_level', 5)
+        if not isinstance(level, int) or not -1 <= level <= 9:
+            raise ValueError(f"'tools.gzip.compress_level' = {level!r}: it is a number from 0 to 9.")
         if 'codings' in settings:
             codings = settings['codings'] = _codings_of(settings['codings'])
             for coding in codings:
@@ -522,7 +526,9 @@ def _refuse(response: Any, offered: tuple[str, ...]) -> None:
 _fitting: dict[tuple[str, tuple[str, ...]], bool] = {}
 
 
-def _fits_any(content_type: Any, patterns: Iterable[str]) -> bool:
+def _fits_any(content_type: Any, patterns: str | Iterable[str]) -> bool:
+    if isinstance(patterns, str):
+        patterns = tuple(patterns.split(','))
     key = (str(content_type), patterns if type(patterns) is tuple else tuple(patterns))
     fits = _fitting.get(key)
     if fits is None:

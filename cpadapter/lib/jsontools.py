@@ -21,9 +21,9 @@ class Codec:
     decode: UTF-8 bytes -> value; ValueError or RecursionError if they are no JSON document (RFC 8259: NaN is none).
     encode: value -> UTF-8 bytes, escaped and spaced as json.dumps does; numbers that JSON has not become null.
 
-    msgspec does the work where it is installed, and the standard library what msgspec refuses: documents are read
-    and written alike with and without it, but for large exponents (1e16, not 1e+16) and for some more types that are
-    written with it (datetime, UUID, dataclasses...).
+    msgspec does the work where it is installed, and the standard library what msgspec refuses. Documents mean the
+    same with and without it; with it, numbers such as 1e16 are written shorter, and some more types are written:
+    datetime, UUID, dataclasses, and bytes (in base64).
     """
 
     encode: Callable[[Any], bytes]

@@ -109,6 +109,8 @@ class Profiler:
 
     def report(self, filename: str) -> bytes:
         """Show a report as text."""
+        if not isinstance(filename, str):
+            raise NotFound()  # given more than once
         try:
             text = self.stats(filename)
         except ValueError as exc:

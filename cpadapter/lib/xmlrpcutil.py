@@ -17,6 +17,9 @@ __all__ = ['XMLRPCController', 'on_error', 'parse_call', 'patched_path', 'proces
 # Elements inside each other; three to five of them make one level of an array or struct.
 MAX_DEPTH = 300
 
+# Characters of a method's name that are told and logged where there is no such method.
+_MAX_NAME = 200
+
 _HIDDEN = 'The server encountered an unexpected condition which prevented it from fulfilling the request.'
 
 
@@ -157,7 +160,8 @@ class XMLRPCController:
             if found is None:
                 break
         if not getattr(found, 'exposed', False) or not callable(found) or found == self.default:
-            raise UnknownMethod(f'method "{name}" is not supported')
+            told = name if len(name) <= _MAX_NAME else f'{name[:_MAX_NAME]}...'
+            raise UnknownMethod(f'method "{told}" is not supported')
         return found
 
 

@@ -745,3 +745,63 @@ def test_requests_and_responses_are_collected_after_the_request(client, handler,
     client.records.clear()
     gc.collect()
     assert [ref for ref in made if ref() is not None] == []
+
+
+class TestShortBodies:
+    """Short forms and JSON documents are read before there is a body object, which shows nothing of that."""
+
+    @pytest.mark.parametrize('kind', ['form', 'json'])
+    def test_what_reads_on_finds_the_end(self, client, colour_of_reading, kind):
+        client.mount(colour_of_reading, config={'/': {'tools.json_in.on': kind == 'json'}})
+        answer = client.post('/', **{kind: {'a': '1'}})
+        length = 3 if kind == 'form' else 10
+        assert answer.text == repr([b'', b'', [], b'', length, True])
+
+    @pytest.fixture(params=['plain', 'async'])
+    def colour_of_reading(self, request):
+        def read(rest):
+            body = cpadapter.request.body
+            return repr([rest, body.readline(), body.readlines(), body.fp.read(), body.fp.bytes_read, body.fp.done])
+
+        class Plain:
+            @cpadapter.expose
+            def index(self, **kwargs):
+                return read(cpadapter.request.body.read())
+
+        class Async:
+            @cpadapter.expose
+            async def index(self, **kwargs):
+                return read(await cpadapter.request.body.aread())
+
+        return {'plain': Plain, 'async': Async}[request.param]()
+
+    def test_what_is_set_on_the_classes_of_bodies_holds_for_them(self, client, handler, monkeypatch):
+        from cpadapter.core.body import Entity, RequestBody
+
+        def own(entity):
+            entity.params['own'] = entity.fp.read().decode()
+
+        class Root:
+            @handler
+            def index(self, **kwargs):
+                return repr(kwargs)
+
+            @handler
+            @cpadapter.tools.json_in()
+            def json(self):
+                return repr(cpadapter.request.json)
+
+        client.mount(Root())
+        kind = 'application/x-www-form-urlencoded'
+        assert client.post('/', form={'a': '\xe9'}).text == repr({'a': '\xe9'})
+        with monkeypatch.context() as patch:
+            patch.setattr(RequestBody, 'maxbytes', 5)
+            assert client.post('/', form={'a': '123456'}).status == 413
+            assert client.post('/json', json='123456').status == 413
+        with monkeypatch.context() as patch:
+            patch.setattr(Entity, 'attempt_charsets', ['latin-1'])
+            assert client.post('/', body=b'a=%e9', headers={'Content-Type': kind}).text == repr({'a': '\xe9'})
+        with monkeypatch.context() as patch:
+            patch.setitem(Entity.processors, kind, own)
+            assert client.post('/', form={'a': '1'}).text == repr({'own': 'a=1'})
+        assert client.post('/', body=b'a=%e9', headers={'Content-Type': kind}).status == 400

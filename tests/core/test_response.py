@@ -216,6 +216,38 @@ class TestHeaders:
         client.mount(Root(), config={'/': {'hooks.on_end_resource': add}})
         assert client.get('/').headers.get_all('WWW-Authenticate') == ['Negotiate', 'Basic realm="x"']
 
+    @pytest.mark.parametrize(
+        'pair',
+        [(b'X-A', b'b\r\nX-Evil: 1'), (b'X-A', b'b\x00'), (b'X-A\r\nX-Evil', b'1'), (b'X A', b'1'), (b'', b'1')],
+        ids=repr,
+    )
+    def test_what_headers_refuse_is_refused_there_too(self, client, handler, pair):
+        class Root:
+            @handler
+            def index(self):
+                return 'x'
+
+        client.mount(
+            Root(), config={'/': {'hooks.on_end_resource': lambda: cpadapter.response.header_list.append(pair)}}
+        )
+        answer = client.get('/')
+        assert answer.status == 500
+        assert [name.lower() for name, _ in answer.headers] == ['content-type', 'content-length']
+        assert 'response header' in '\n'.join(client.errors)
+
+    def test_control_characters_in_the_status_line_are_refused(self, client, handler):
+        def change():
+            cpadapter.response.output_status = b'200 OK\r\nX-Evil: 1'
+
+        class Root:
+            @handler
+            def index(self):
+                return 'x'
+
+        client.mount(Root(), config={'/': {'hooks.on_end_resource': change}})
+        assert client.get('/').status == 500
+        assert 'response.output_status holds control characters' in '\n'.join(client.errors)
+
     def test_what_is_not_bytes_there_is_500_and_named(self, client, handler):
         def add():
             cpadapter.response.header_list.append((2, 3))
@@ -267,6 +299,17 @@ class TestCookies:
             assert answer.headers.get_all('Set-Cookie') == ['a=1']
             assert answer.headers['X-Own'] == 'kept'
             assert ('ETag' in answer.headers) is (answer.status == 303)
+
+    @pytest.mark.parametrize('attribute', ['path', 'domain'])
+    def test_an_attribute_cannot_add_another(self, give, attribute):
+        def make(response):
+            response.cookie['a'] = 'x;y'
+            response.cookie['b'] = '1'
+            response.cookie['b'][attribute] = '/x; SameSite=None'
+
+        answer = give(make)
+        assert answer.status == 500
+        assert answer.headers.get_all('Set-Cookie') == ['a="x\\073y"']
 
     def test_request_cookies_are_not_sent_back(self, give):
         assert 'Set-Cookie' not in give(lambda response: 'x', headers={'Cookie': 'a=1'}).headers

@@ -619,7 +619,7 @@ class TestErrors:
 class TestAsyncBodies:
     """An async iterator that is not sent is closed as one that is."""
 
-    @pytest.mark.parametrize('case', ['sent', 'head', 'no_content', 'too_long', 'refused'])
+    @pytest.mark.parametrize('case', ['sent', 'head', 'no_content', 'too_long', 'refused', 'collected', 'failed'])
     def test_it_is_closed_once_before_the_hooks(self, client, case):
         log = []
 
@@ -631,7 +631,7 @@ class TestAsyncBodies:
 
             async def __anext__(self):
                 if not self.chunks:
-                    raise StopAsyncIteration
+                    raise RuntimeError('No more.') if case == 'failed' else StopAsyncIteration
                 return self.chunks.pop()
 
             async def aclose(self):
@@ -653,13 +653,13 @@ class TestAsyncBodies:
                 return Body()
 
         config = {
-            'response.stream': True,
+            'response.stream': case not in ('collected', 'failed'),
             'hooks.before_finalize': refuse,
             'hooks.on_end_request': lambda: log.append('end'),
         }
         client.mount(Root(), config={'/': config})
         answer = client.head('/') if case == 'head' else client.get('/')
-        assert answer.status == {'no_content': 204, 'too_long': 500, 'refused': 402}.get(case, 200)
+        assert answer.status == {'no_content': 204, 'too_long': 500, 'refused': 402, 'failed': 500}.get(case, 200)
         assert log == ['closed', 'end']
 
 

@@ -448,3 +448,61 @@ class TestHosts:
         assert wsgi.get('/api/').text == 'plain /api|/|http://testserver/api/x'
         assert wsgi.get('/api/later').text == 'async /api|/later|http://testserver/api/x'
         assert wsgi.get('/api').headers['Location'] == 'http://testserver/api/'
+
+
+class TestWhatIsSent:
+    """The same request is the same to an application, whatever its server speaks."""
+
+    def test_path_and_query_of_the_environ_are_as_wsgi_servers_write_them(self, client, handler):
+        class Root:
+            @handler
+            def index(self, *args, **kwargs):
+                environ = cpadapter.request.wsgi_environ
+                return repr([environ[key] for key in ('SCRIPT_NAME', 'PATH_INFO', 'QUERY_STRING')])
+
+            index.exposed = True
+            default = index
+
+        client.mount(Root())
+        answer = client.get('/a//b%2Fc/%C3%A9%25?q=%C3%A9', prefix='/outer')
+        assert answer.text == repr(['/outer', '/a//b/c/\xc3\xa9%', 'q=%C3%A9'])
+
+    def test_a_path_rewritten_outside_is_the_environs(self, asgi, handler):
+        class Root:
+            @handler
+            def other(self):
+                return cpadapter.request.wsgi_environ['PATH_INFO']
+
+        asgi.mount(Root())
+        assert asgi.get('/sent%20', scope={'path': '/other'}).text == '/other'
+
+    def test_the_query_of_an_internal_redirect_may_hold_any_text(self, client, handler):
+        class Root:
+            @handler
+            def index(self):
+                raise cpadapter.InternalRedirect('/other', 'a=\u0142&b=\xe9&c=%C3%A9')
+
+            @handler
+            def other(self, **kwargs):
+                return repr(kwargs)
+
+        client.mount(Root())
+        assert client.get('/').text == repr({'a': '\u0142', 'b': '\xe9', 'c': '\xe9'})
+
+    def test_chunks_that_the_server_does_not_decode_are_refused(self, wsgi, handler):
+        import socket
+
+        class Root:
+            @handler
+            def index(self, **kwargs):
+                return repr(kwargs)
+
+        wsgi.mount(Root())
+        ours, theirs = socket.socketpair()
+        with ours, theirs, theirs.makefile('rb') as stream:
+            # As wsgiref gives it; nobody ends it.
+            ours.sendall(b'3\r\na=1\r\n0\r\n\r\n')
+            environ = {'wsgi.input': stream, 'wsgi.input_terminated': None}
+            for more in ({}, {'CONTENT_LENGTH': '3'}):
+                answer = wsgi.post('/', form={'a': '1'}, chunked=True, environ={**environ, **more}, validated=False)
+                assert answer.status == 411

@@ -137,6 +137,15 @@ def test_a_report_of_any_other_file_is_not_found(pages, root, name):
     assert pages.get(f'/report?name={quote(str(root.parent / name))}').status == 404
 
 
+@pytest.mark.parametrize('query', ['base=/&base=/', 'pct=1&pct=2', 'showpct=&showpct=1', 'exclude=a&exclude=b'])
+def test_parameters_of_the_menu_are_given_once(pages, query):
+    assert pages.get(f'/menu?{query}').status == 400
+
+
+def test_a_report_is_of_one_file(pages):
+    assert pages.get('/report?name=main.py&name=main.py').status == 404
+
+
 def test_a_measured_file_that_is_gone_is_not_found(pages, root):
     (root / 'main.py').unlink()
     assert pages.get('/report?name=main.py').status == 404

@@ -529,6 +529,7 @@ class TestPauseAndResume:
 
     def test_an_unknown_namespace_is_not_found(self, site):
         assert site.post('/stats/pause', form={'namespace': 'nothing'}).status == 404
+        assert site.post('/stats/pause', form={'namespace': [APPLICATIONS, 'nothing']}).status == 400
 
     def test_a_namespace_of_somebody_elses_is_switched_too(self, site, namespaces):
         namespaces['Mine'] = {'Enabled': True}

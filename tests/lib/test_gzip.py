@@ -106,6 +106,9 @@ def test_a_weight_that_is_no_number_is_answered_400(client, handler, field):
         ('a/b/c', ['a/b/*'], True),
         ('nonsense', ['text/*'], False),
         ('application/json', ['text/html', 'application/json'], True),
+        ('application/json', 'text/*, application/json', True),
+        ('text/html', 'text/html', True),
+        ('image/png', 'text/*', False),
     ],
 )
 def test_the_media_type_decides(client, handler, content_type, mime_types, compressed):
@@ -445,6 +448,13 @@ def test_a_coding_that_is_not_there_is_told_before_the_page_handler_runs(client,
     assert client.get('/x').status == 500
     assert not ran
     assert any(words in line for line in client.errors)
+
+
+@pytest.mark.parametrize('level', [10, -2, '5', None])
+def test_a_level_that_there_is_not_is_told_by_its_key(client, handler, level):
+    mount(client, page(handler), tools__gzip__compress_level=level)
+    assert client.get('/x').status == 500
+    assert any(f"'tools.gzip.compress_level' = {level!r}" in line for line in client.errors)
 
 
 def test_short_bodies_stay_as_they_are_where_a_size_is_set(client, handler):

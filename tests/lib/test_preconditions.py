@@ -56,6 +56,7 @@ def mount(client, handler, state, colour='sync', **config):
         (None, {'If-Match': '*'}, False),
         (None, {'If-Match': '"a"'}, False),
         (None, {'If-None-Match': '"a"'}, True),
+        ((None, THEN), {'If-Modified-Since': DATE}, True),
         ((None, THEN), {'If-Unmodified-Since': DATE}, True),
         ((None, THEN + 1), {'If-Unmodified-Since': DATE}, False),
         (('"a"', THEN + 1), {'If-Unmodified-Since': DATE, 'If-Match': '"a"'}, True),
@@ -84,6 +85,14 @@ def test_a_read_of_what_the_client_has_is_answered_without_the_page_handler(clie
     answer = client.get('/x', headers={'If-None-Match': '"b"'})
     assert (answer.status, answer.headers['ETag'], answer.headers['Last-Modified']) == (200, '"a"', DATE)
     assert ran == ['GET']
+
+
+def test_a_changed_state_is_told_before_that_the_client_has_it(client, handler):
+    ran = mount(client, handler, ('"a"', THEN + 1))
+    changed = {'If-Unmodified-Since': DATE, 'If-None-Match': '"a"'}
+    assert client.get('/x', headers=changed).status == 412
+    assert client.get('/x', headers={**changed, 'If-Match': '"a"'}).status == 304
+    assert ran == []
 
 
 def test_creation_is_guarded_by_a_star(client, handler):

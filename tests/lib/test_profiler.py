@@ -98,6 +98,7 @@ def test_only_names_of_reports_are_read(profiler, client, handler, name):
 
     client.mount(profiler, '/p')
     assert client.get(f'/p/report?filename={quote(name)}').status == 404
+    assert client.get(f'/p/report?filename={quote(name)}&filename=cp_0002.prof').status == 404
 
 
 def test_the_pages_show_the_reports(profiler, client):

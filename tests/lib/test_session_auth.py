@@ -197,6 +197,14 @@ class TestLogin:
         browser = browse(check_username_and_password=check)
         assert browser.post('/do_login', form={'username': ['a', 'b'], 'password': 'right'}).status == 400
 
+    def test_fields_may_have_any_name_where_the_step_is_ones_own(self, browse):
+        def log_in(username, password, from_page='..', **fields):
+            cpadapter.session['username'] = '+'.join([username, *sorted(fields)])
+
+        browser = browse(do_login=log_in)
+        browser.log_in(step='1', kwargs='2')
+        assert browser.get('/page').text == 'page for ann+kwargs+step'
+
     def test_further_fields_do_not_matter(self, browse):
         assert browse(check_username_and_password=check).log_in(more='x').status == 303
 

@@ -117,8 +117,15 @@ def test_the_rest_of_the_path_and_the_query_are_arguments_too(call):
 def test_only_exposed_methods_without_underscore_are_called(call, client, name):
     answer = call(name)
     assert answer.fault.faultCode == 1
-    assert answer.fault.faultString == f'method "{name or "ERRORMETHOD"}" is not supported'
+    told = name if len(name) <= 200 else f'{name[:200]}...'
+    assert answer.fault.faultString == f'method "{told or "ERRORMETHOD"}" is not supported'
     assert answer.headers['Content-Type'] == 'text/xml'
+
+
+def test_a_long_name_is_neither_told_nor_logged_whole(call, client):
+    answer = call('x' * 100_000)
+    assert len(answer.fault.faultString) < 300
+    assert sum(map(len, client.errors)) < 5000
 
 
 def test_an_exception_is_a_fault_without_its_text(call, client):

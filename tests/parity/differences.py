@@ -586,6 +586,11 @@ for name in ('', '-head'):
     differs('date-conditions', f'C2.3-If-Modified-Since-later{name}', 304)
     differs('date-conditions', f'C2.3-If-Unmodified-Since-later{name}', 200)
     differs('date-conditions', f'C2.3-If-Unmodified-Since-none{name}', 200)
+differs('date-conditions', 'C2.3-validate-since-POST-If-Modified-Since', 200)
+for name in ('POST', 'PUT', 'DELETE', 'OPTIONS', 'TRACE', 'PURGE', 'get'):
+    differs('slash-methods', f'A2.3-any-method-redirects-{name}', 308, SOME, location='http://h/dir/?a=1')
+for name in ('POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'get', 'FOO', 'X_1', '_PRIV'):
+    differs('slash-methods', f'A4.1-{name}-withindex', 308)
 for name in ('encoding', 'encoding-upper', 'encoding-fails'):
     differs('excluded-charsets', f'C2.4-encode-{name}-utf-16', 406, said('We tried these charsets: .'))
 for name in ('identity;q=0', '?;q=0', 'gzip;q=0, identity;q=0'):
