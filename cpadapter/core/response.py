@@ -30,7 +30,7 @@ _OF_THE_CONNECTION = frozenset(('Connection', 'Keep-Alive', 'Te', 'Trailer', 'Tr
 _USUAL = frozenset(
     (
         *('Content-Type', 'Content-Length', 'Content-Encoding', 'Content-Range', 'Content-Disposition', 'Vary', 'Etag'),
-        *('Last-Modified', 'Accept-Ranges', 'Cache-Control', 'Expires', 'Age', 'Location', 'Allow'),
+        *('Last-Modified', 'Accept-Ranges', 'Cache-Control', 'Expires', 'Age', 'Location', 'Allow', 'Set-Cookie'),
     )
 )
 

@@ -115,9 +115,23 @@ class _SessionProxy(_Proxy):
             )
         return found
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattribute__(self, name: str) -> Any:
+        if name[:1] == '_' and name in _OWN_OF_SESSION:
+            return object.__getattribute__(self, name)
         found = current().__dict__.get('session')
         return getattr(self._get() if found is None else found, name)
+
+    def __getattr__(self, name: str) -> Any:
+        # Asked where the other one has raised, which says it all: not the base class's, which says something else.
+        return getattr(self._get(), name)
+
+    def __getitem__(self, key: Any) -> Any:
+        found = current().__dict__.get('session')
+        return (self._get() if found is None else found)[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        found = current().__dict__.get('session')
+        (self._get() if found is None else found)[key] = value
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._get(), name, value)
@@ -129,6 +143,9 @@ class _SessionProxy(_Proxy):
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
         child = self._get()
         return {**vars(type(child)), **vars(child)}
+
+
+_OWN_OF_SESSION = frozenset(dir(_SessionProxy)) - {'__doc__'}
 
 
 class ServingProxy:

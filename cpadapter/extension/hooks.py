@@ -7,7 +7,7 @@ the request, is core/pipeline.py's; the rules for one point are `run_hooks`, use
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import Any
 
 from ..changes import changed
@@ -18,6 +18,7 @@ __all__ = [
     'HOOKPOINTS',
     'Hook',
     'HookMap',
+    'Steps',
     'await_within',
     'call_within',
     'hookpoints',
@@ -199,7 +200,7 @@ async def run_hooks(
             else:
                 result = hook.callback(**hook.kwargs) if type(hook) is Hook else hook()
             if hook.is_async or hasattr(result, '__await__'):
-                await (result if suspend is None or _suspends(result) else suspend(result))
+                await (result if suspend is None or type(result) is Steps else suspend(result))
         except Exception as exc:
             if not isinstance(exc, QUIET):
                 log_once(exc)
@@ -211,16 +212,20 @@ async def run_hooks(
             failure = None  # no reference cycle through this frame
 
 
-_LIB = f'{(__package__ or "").rpartition(".")[0]}.lib'
+class Steps:
+    """What a plain hook gives that has more to do after something was awaited.
 
-
-def _suspends(awaitable: Any) -> bool:
-    """Say whether an awaitable asks for an event loop by itself: the built-in tools await single calls there.
-
-    All else, written for a loop, is awaited there as a whole.
+    coroutine: goes on in the thread the hook ran in; only what it passes to `exchange.suspend` is awaited on an event
+        loop. Any other awaitable a plain hook gives is awaited there as a whole.
     """
-    frame = getattr(awaitable, 'cr_frame', None)
-    return frame is not None and frame.f_globals.get('__package__') == _LIB
+
+    __slots__ = ('coroutine',)
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self.coroutine.__await__()
 
 
 def call_within(exc: BaseException, call: Callable[[], Any]) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import current
 from ..errors import HTTPError
-from ..extension.hooks import is_async_callable
+from ..extension.hooks import Steps, is_async_callable
 from ..extension.tools import Tool
 from .debug import log_debug
 
@@ -100,7 +100,7 @@ def then(value: Any, go_on: Callable[[Any], Any]) -> Any:
         exchange = current()
         return go_on(await (value if exchange.on_loop else exchange.suspend(value)))
 
-    return wait()
+    return Steps(wait())
 
 
 # --- the tool -------------------------------------------------------------------------------------------------

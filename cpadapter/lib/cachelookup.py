@@ -10,6 +10,7 @@ from typing import Any
 
 from ..context import current
 from ..errors import HTTPError, HTTPRedirect
+from ..extension.hooks import Steps
 from ..extension.tools import UnknownSetting
 from ..protocol.status import valid_status
 from . import field_getter
@@ -119,7 +120,7 @@ def look_up(settings: Settings) -> Any:
         if work is None:
             return None
         if exchange.on_loop or 'asgi' in (getattr(exchange.head, 'native', None) or ()):
-            return question.wait_and_ask(work)
+            return Steps(question.wait_and_ask(work))
         work.wait(question.time_left())
 
 

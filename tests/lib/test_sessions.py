@@ -15,12 +15,12 @@ import threading
 import types
 
 import pytest
+from conftest import Answer, AsgiChecker, Call, to_async
 
 import cpadapter
 from cpadapter import expose
-from cpadapter.lib import sessions
+from cpadapter.lib import sessionbase, sessions, sessionstores
 from cpadapter.lib.locking import LockTimeout
-from tests.conftest import Answer, AsgiChecker, Call, to_async
 
 ID = re.compile(r'[0-9a-f]{40}')
 
@@ -919,7 +919,7 @@ def test_a_write_that_fails_leaves_the_old_data(browser, handler, file_kind, tmp
         raise OSError(28, 'No space left on device')
 
     with monkeypatch.context() as patch:
-        patch.setattr(sessions.os, 'replace', full)
+        patch.setattr(sessionstores.os, 'replace', full)
         assert browser.get('/count').status == 500
     assert browser.get('/count').text == '2'
     assert len(list((tmp_path / 'sessions').iterdir())) == 1
@@ -1062,6 +1062,7 @@ def test_importing_starts_no_thread_and_loads_nothing_heavy():
     program = (
         'import sys, threading, cpadapter, cpadapter.lib.sessions\n'
         'heavy = {"pickle", "datetime", "http.cookies", "asyncio", "hashlib", "secrets", "pymemcache"}\n'
+        'heavy |= {"cpadapter.lib.sessionbase", "cpadapter.lib.sessionstores"}\n'
         'print(threading.active_count(), sorted(heavy & set(sys.modules)))\n'
     )
     ran = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=20, check=True)
@@ -1357,14 +1358,14 @@ def test_no_file_is_touched_on_the_event_loop(asgi, file_kind, monkeypatch, tmp_
         real = getattr(os, name)
 
         def watched(*args, real=real, name=name, **kwargs):
-            if str(args[0]).startswith(folder) and sessions._on_a_loop():
+            if str(args[0]).startswith(folder) and sessionbase.on_a_loop():
                 touched.append(name)
             return real(*args, **kwargs)
 
         monkeypatch.setattr(os, name, watched)
         if name == 'open':
             monkeypatch.setattr(
-                sessions, 'open', lambda file, mode, real=open: real(file, mode, opener=os.open), raising=False
+                sessionstores, 'open', lambda file, mode, real=open: real(file, mode, opener=os.open), raising=False
             )
 
     class Root(pages(lambda func: expose(to_async(func)))):
@@ -1398,6 +1399,33 @@ def test_nothing_of_a_request_outlives_it(wsgi, kind):
         browser.get('/mark')
     gc.collect()
     assert sum(type(thing) is Marked for thing in gc.get_objects()) == 0
+
+
+@pytest.mark.parametrize('name', [*sessions.__all__, 'LockTimeout'])
+def test_names_are_found_where_applications_look_for_them(name):
+    program = f'from cpadapter.lib import sessions; assert {name!r} in dir(sessions); print(sessions.{name}.__name__)'
+    ran = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=20, check=True)
+    assert ran.stdout.strip() == name
+
+
+def test_a_name_that_is_nowhere_is_an_attribute_error():
+    with pytest.raises(AttributeError, match='TapeSession'):
+        sessions.TapeSession  # noqa: B018
+
+
+@pytest.mark.parametrize('settings', [{}, {'tools.sessions.storage_type': 'ram'}])
+def test_a_class_put_in_place_of_the_default_one_is_used(browser, handler, monkeypatch, settings):
+    class Own(sessions.RamSession):
+        pass
+
+    class Root(pages(handler)):
+        @handler
+        def kind(self):
+            return type(cpadapter.serving.session).__name__
+
+    monkeypatch.setattr(sessions, 'RamSession', Own)
+    browser.client.mount(Root(), '', {'/': {'tools.sessions.on': True, **settings}})
+    assert browser.get('/kind').text == 'Own'
 
 
 def test_lock_timeout_is_the_error_of_the_locking_module():

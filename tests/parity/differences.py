@@ -473,6 +473,7 @@ differs('element-order', 'B6.1-elements-not-accept', 'probe', re.compile(r"\[.*'
 for ident in ('decode', 'decode-maybe'):
     differs('encoded-words', f'B6.1-{ident}-mixed', 'probe', "'abc d e'")
     differs('encoded-words', f'B6.1-{ident}-unknown', 'probe', "'=?nosuch?q?d?='")
+differs('hook-points', 'B3.1-map-attach-unknown', 'probe', said('There is no hook point'))
 differs('image-map', 'B6.1-query-image-map-more', 'probe', "{'12,34': '', 'a': '1'}")
 differs('query-separators', 'B6.1-query-semicolon', 'probe', "{'a': '1;b=2'}")
 differs('header-names', 'B6.2-dict-number', 'probe', "(None, ['5', 'One-Two', 'Three'])")
