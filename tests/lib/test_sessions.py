@@ -15,12 +15,12 @@ import threading
 import types
 
 import pytest
-from conftest import Answer, AsgiChecker, Call, to_async
 
 import cpadapter
 from cpadapter import expose
 from cpadapter.lib import sessionbase, sessions, sessionstores
 from cpadapter.lib.locking import LockTimeout
+from tests.conftest import Answer, AsgiChecker, Call, to_async
 
 ID = re.compile(r'[0-9a-f]{40}')
 
