@@ -282,7 +282,16 @@ class Store:
 
     def _create(self) -> None:
         """Make the tables and the first pages, unless another process was quicker."""
-        self.database.execute('PRAGMA journal_mode = WAL')
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                self.database.execute('PRAGMA journal_mode = WAL')
+                break
+            except sqlite3.OperationalError:
+                # Another process is at it. SQLite does not wait for this one lock by itself.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
         with self._transaction():
             if self._version():
                 return
