@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes, urlencode
 from wsgiref import validate
 
 import pytest
+from browser import browsers
 
 import cpadapter
 
@@ -528,3 +529,10 @@ class Colour:
 @pytest.fixture(params=['sync', 'async'])
 def handler(request):
     return Colour(request.param)
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Gives `start(script=True)`, which starts a browser and gives its driver."""
+    with browsers(tmp_path) as start:
+        yield start

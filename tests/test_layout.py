@@ -74,6 +74,10 @@ gateways/plain
 gateways/handover
 gateways/wsgi
 gateways/asgi
+gateways/asgi_stream
+gateways/asgi_head
+gateways/asgi_reader
+gateways/lifespan
 gateways/bridge
 gateways
 extension/toolbox

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CherryPyException
 from ..extension.hooks import HOOKPOINTS, Hook, HookMap, is_async_callable
-from ..extension.tools import UnknownSetting, compiles
+from ..extension.tools import BadSetting, MissingSetting, UnknownSetting, compiles
 from .config import nearest
 from .request import Request
 
@@ -509,12 +509,18 @@ def _add_tools(
                 f'{type(box).__name__!r} object has no attribute {name!r}: '
                 f'there is no such tool for {_entry(plan, keys[name, "on"], conf["on"])}.{hint}'
             )
+        own = {key: value for key, value in conf.items() if key != 'on'}
+        switch = keys[name, 'on']
+        try:
+            if hasattr(tool, 'check'):
+                tool.check(own)
+        except BadSetting as exc:
+            raise ValueError(f'{_entry(plan, keys[name, exc.key], conf[exc.key])}: {exc.problem}.') from None
         if not compiles(tool):
             setups.append(ToolSetup(box, name))
             if is_async_callable(getattr(tool, 'newhandler', getattr(tool, 'callable', None))):
                 builder.is_async = True
             continue
-        own = {key: value for key, value in conf.items() if key != 'on'}
         # A tool of the older kind is set up at each request: so are its neighbours, to keep their order.
         part = PlanBuilder(builder.slash) if dynamic else builder
         try:
@@ -526,6 +532,18 @@ def _add_tools(
                 f'{_entry(plan, keys[name, exc.key], conf[exc.key])}: the {name!r} tool has no setting {exc.key!r}; '
                 f'it takes: {", ".join(sorted(exc.accepted)) or "none"}.{hint}'
             ) from None
+        except BadSetting as exc:
+            raise ValueError(f'{_entry(plan, keys[name, exc.key], conf[exc.key])}: {exc.problem}.') from None
+        except MissingSetting as exc:
+            raise TypeError(
+                f'{_entry(plan, switch, conf["on"])}: the {name!r} tool needs the setting '
+                f'{" and ".join(map(repr, exc.names))}; give {f"{namespace}.{name}.{exc.names[0]}"!r} as well.'
+            ) from None
+        except ConfigError:
+            raise
+        except Exception as exc:
+            # Whatever it is, it is of this entry.
+            raise ConfigError(f'{_entry(plan, switch, conf["on"])}: {exc}') from exc
         if dynamic:
             setup = CompiledSetup(box, name, conf, part)
             setups.append(setup)

@@ -20,7 +20,19 @@ from .namespaces import add_config
 if TYPE_CHECKING:
     from ..core.plan import PlanBuilder
 
-__all__ = ['ErrorTool', 'FilterTool', 'HandlerTool', 'HandlerWrapperTool', 'Tool', 'compiles', 'parameter_names']
+__all__ = [
+    'BadSetting',
+    'ErrorTool',
+    'FilterTool',
+    'HandlerTool',
+    'HandlerWrapperTool',
+    'MissingSetting',
+    'Tool',
+    'UnknownSetting',
+    'compiles',
+    'parameter_names',
+    'required_names',
+]
 
 
 def parameter_names(call: Any) -> tuple[list[str], set[str], bool]:
@@ -52,6 +64,27 @@ def parameter_names(call: Any) -> tuple[list[str], set[str], bool]:
     return names, accepted, bool(code.co_flags & 0x08)
 
 
+def required_names(call: Any) -> list[str]:
+    """Give the names of a callable's parameters that have no default, in order, without self."""
+    names, _, _ = parameter_names(call)
+    bound: Any = ()
+    while hasattr(call, 'func') and hasattr(call, 'args') and hasattr(call, 'keywords'):  # functools.partial
+        bound = {*bound, *call.keywords}
+        call = call.func
+    if isinstance(call, type):
+        call = call.__init__  # type: ignore[misc]
+    elif not hasattr(call, '__code__') and not hasattr(call, '__func__'):
+        call = getattr(type(call), '__call__', call)  # noqa: B004
+    call = getattr(call, '__func__', call)
+    optional = len(getattr(call, '__defaults__', None) or ())
+    code = getattr(call, '__code__', None)
+    if code is not None:
+        keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        defaults = getattr(call, '__kwdefaults__', None) or {}
+        names = [*names[: len(names) - optional], *(name for name in keywords if name not in defaults)]
+    return [name for name in names if name not in bound]
+
+
 _ON_ERROR = (
     'CherryPy Tools cannot be turned on directly. Instead, turn them on via config, '
     'or use them as decorators on your page handlers.'
@@ -68,7 +101,8 @@ class Tool:
     """A callable that runs at one hook point of every request for which config says `tools.<name>.on`.
 
     point: one of hooks.HOOKPOINTS.
-    callable: called with the settings of config as keyword arguments; plain or async.
+    callable: called with the settings of config as keyword arguments; plain or async. An attribute `checks` of it, a
+        dict, may name for each setting a function that gives '' for a good value, else what is wrong with it.
     name: by default the attribute of the toolbox it is assigned to.
     priority: lower runs first.
     """
@@ -141,22 +175,57 @@ class Tool:
     def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
         """Put this tool's hooks, with `settings` bound, into the plan that `builder` is making.
 
-        settings: a fresh dict without `on`. TypeError names a setting that the callable does not take.
+        settings: a fresh dict without `on`. UnknownSetting names one that the callable does not take, MissingSetting
+        those that it needs; both are TypeErrors.
         """
         priority = self._take_priority(settings)
         self._check_settings(settings)
         builder.attach(self._point or 'before_handler', self.callable, priority=priority, **settings)
 
+    def check(self, settings: dict[str, Any]) -> None:
+        """Raise BadSetting for a value that could only fail once a request comes, as `checks` of the callable says.
+
+        settings: those of config, without `on`. The plan calls it before `compile`.
+        """
+        checks = getattr(self.callable, 'checks', None) or {}
+        for key, value in settings.items():
+            check = _check_priority if key == 'priority' else checks.get(key)
+            problem = check(value) if check is not None else ''
+            if problem:
+                raise BadSetting(key, problem)
+
     def _check_settings(self, settings: dict[str, Any]) -> None:
         _, accepted, open_ended = parameter_names(self.callable)
-        if open_ended:
-            return
         for key in settings:
-            if key not in accepted:
+            if key not in accepted and not open_ended:
                 raise UnknownSetting(key, accepted)
+        missing = [name for name in required_names(self.callable) if name not in settings]
+        if missing:
+            raise MissingSetting(missing)
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {self.namespace}.{self._name} at {self._point}>'
+
+
+def _check_priority(value: Any) -> str:
+    return '' if value is None or isinstance(value, (int, float)) else 'it has to be a number'
+
+
+class BadSetting(ValueError):
+    """A tool's setting that cannot be meant; the plan adds key, value and path. problem: 'it has to be a number'."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f'the setting {key!r}: {problem}')
+        self.key = key
+        self.problem = problem
+
+
+class MissingSetting(TypeError):
+    """Settings of a tool that have no default and are not in config; the plan adds the path."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(f'it needs {" and ".join(map(repr, names))}')
+        self.names = names
 
 
 class UnknownSetting(TypeError):

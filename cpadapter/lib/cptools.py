@@ -16,10 +16,11 @@ from ..protocol.dates import HTTPDate
 from ..protocol.headers import RE_HEADER_SPLIT, AcceptElement, BadHeaderValue, HeaderMap
 from ..protocol.iterators import is_iterator
 from ..protocol.status import valid_status
-from . import ClosingIterator, field_getter, request_field
+from . import ClosingIterator, field_getter, request_field, settings
 from .debug import log_debug
 from .proxy import ProxyTool, proxy
 from .session_auth import SessionAuth, SessionAuthTool, session_auth
+from .settings import checked, optional
 
 if TYPE_CHECKING:
     from ..core.plan import PlanBuilder
@@ -61,6 +62,7 @@ def _log() -> Any:
 # --- logs -----------------------------------------------------------------------------------------------------
 
 
+@checked(severity=settings.whole_number())
 def log_traceback(severity: int = logging.ERROR, debug: bool = False) -> None:
     """Write the traceback of the exception being handled to the error log, unless it is there already."""
     import sys
@@ -103,6 +105,7 @@ def log_hooks(debug: bool = False) -> None:
 # --- redirects ------------------------------------------------------------------------------------------------
 
 
+@checked(status=optional(settings.status_between(300, 399)))
 def trailing_slash(missing: bool = True, extra: bool = False, status: int | None = None, debug: bool = False) -> None:
     """Redirect an index page asked for without its trailing slash, or any other asked for with one.
 
@@ -137,6 +140,7 @@ class TrailingSlashTool(Tool):
             super().compile(builder, settings)
 
 
+@checked(url=settings.texts)
 def redirect(url: str = '', internal: bool = True, debug: bool = False) -> None:
     """Redirect, whatever was asked for: to another page handler by default, else the client."""
     if debug:
@@ -149,6 +153,7 @@ def redirect(url: str = '', internal: bool = True, debug: bool = False) -> None:
 # --- what the client may ask ----------------------------------------------------------------------------------
 
 
+@checked(methods=optional(settings.tokens))
 def allow(methods: str | Iterable[str] | None = None, debug: bool = False) -> None:
     """Set Allow, and answer 405 to any other method.
 
@@ -167,6 +172,7 @@ def allow(methods: str | Iterable[str] | None = None, debug: bool = False) -> No
         raise HTTPError(405)
 
 
+@checked(media=optional(settings.texts))
 def accept(media: str | Iterable[str] | None = None, debug: bool = False) -> str | None:
     """Give the media type, of those the resource can emit, that the client likes best; 406 if it takes none.
 
@@ -213,6 +219,7 @@ def accept(media: str | Iterable[str] | None = None, debug: bool = False) -> str
     return chosen
 
 
+@checked(pattern=settings.regex, error=settings.error_status, message=optional(settings.text))
 def referer(
     pattern: str,
     accept: bool = True,
@@ -237,6 +244,7 @@ def referer(
         raise HTTPError(error, message)
 
 
+@checked(headers=settings.field_names)
 def ignore_headers(headers: str | Iterable[str] = ('Range',), debug: bool = False) -> None:
     """Take headers out of `request.headers`, so that nothing later sees them."""
     names = [headers] if isinstance(headers, str) else headers
@@ -246,6 +254,7 @@ def ignore_headers(headers: str | Iterable[str] = ('Range',), debug: bool = Fals
             log_debug(f'{name} is ignored', 'TOOLS.IGNORE_HEADERS')
 
 
+@checked(headers=optional(settings.fields))
 def response_headers(headers: Iterable[tuple[str, Any]] | None = None, debug: bool = False) -> None:
     """Set headers of the response, error pages included. headers: (name, value) pairs; the last of a name counts."""
     response = current().response.headers
@@ -281,7 +290,8 @@ class MonitoredHeaderMap(HeaderMap):
         return super().get(key, default)
 
 
-def autovary(ignore: Iterable[str] | None = None, debug: bool = False) -> None:
+@checked(ignore=optional(settings.field_names))
+def autovary(ignore: str | Iterable[str] | None = None, debug: bool = False) -> None:
     """Set Vary to the names of the request headers that hooks, tools and the page handler look at.
 
     ignore: names to leave out; None is the three that say what a body is, which no cache asks about.
@@ -299,7 +309,7 @@ def _watch_headers() -> None:
     request.headers = watched
 
 
-def _set_vary(ignore: Iterable[str] | None, debug: bool) -> None:
+def _set_vary(ignore: str | Iterable[str] | None, debug: bool) -> None:
     exchange = current()
     request = exchange.request
     headers = exchange.response.headers
@@ -312,7 +322,8 @@ def _set_vary(ignore: Iterable[str] | None, debug: bool) -> None:
     is_error_page = str(exchange.stage).endswith('(HTTPError)')
     if 'charset=' in str(headers.get('Content-Type', '')) and _is_on(exchange, 'encode') and not is_error_page:
         names.add('Accept-Charset')  # the encode tool reads it where there is one
-    left_out = {name.title() for name in (_NOT_IN_VARY if ignore is None else ignore)}
+    ignored = _NOT_IN_VARY if ignore is None else [ignore] if isinstance(ignore, str) else ignore
+    left_out = {name.title() for name in ignored}
     named = sorted(name for name in names if name.title() not in left_out)
     if named:
         headers['Vary'] = ', '.join(named)
@@ -345,6 +356,7 @@ _hints: dict[Any, dict[str, Any]] = {}
 _MAX_HINTS = 2000
 
 
+@checked(exception=settings.exceptions, error=settings.error_status)
 def convert_params(exception: Any = ValueError, error: int = 400) -> None:
     """Convert parameters to the types that the page handler's annotations name.
 
@@ -521,6 +533,7 @@ def _opaque(tag: str) -> str:
     return tag[2:] if tag[:2] == 'W/' else tag
 
 
+@checked(state=optional(settings.is_callable))
 def validate_etags(autotags: bool = False, debug: bool = False) -> None:
     """Answer a conditional request by the response's ETag: 304 or 412 is raised, or nothing done.
 

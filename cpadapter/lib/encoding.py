@@ -17,8 +17,9 @@ from ..protocol.headers import BadHeaderValue, header_elements
 from ..protocol.iterators import file_generator, is_closable_iterator
 from ..protocol.params import known_charset
 from ..protocol.status import valid_status
-from . import ClosingIterator, request_field, set_vary_header
+from . import ClosingIterator, request_field, set_vary_header, settings
 from .compressors import CODINGS, compress_whole, load_compressor, make_compressor
+from .settings import checked, optional
 
 if TYPE_CHECKING:
     from ..core.plan import PlanBuilder
@@ -302,6 +303,14 @@ class ResponseEncoder:
         return _StreamEncoder(body, charset, self.errors)
 
 
+def _failmsg(value: Any) -> str:
+    try:
+        value % 'utf-8'
+    except (TypeError, ValueError):
+        return "it has to be text with one '%r', for the charset"
+    return settings.text(value)
+
+
 def _with_charset(content_type: str, charset: str) -> str:
     """Set the charset parameter, keeping the others: 'text/html;charset=utf-8'."""
     value, *params = [piece.strip() for piece in content_type.split(';')]
@@ -309,6 +318,12 @@ def _with_charset(content_type: str, charset: str) -> str:
     return ';'.join([value, *kept, f'charset={charset}'])
 
 
+@checked(
+    encoding=optional(settings.charset),
+    default_encoding=settings.charset,
+    errors=settings.error_handler,
+    failmsg=optional(_failmsg),
+)
 def encode(
     encoding: str | None = None,
     default_encoding: str = 'utf-8',
@@ -356,6 +371,7 @@ class EncodeTool(FilterTool):
 # --- decode ---------------------------------------------------------------------------------------------------
 
 
+@checked(encoding=optional(settings.charsets), default_encoding=optional(settings.charsets))
 def decode(encoding: Any = None, default_encoding: Any = 'utf-8') -> None:
     """Say which charsets the request's body is tried in.
 
@@ -378,6 +394,18 @@ decode.non_blocking = True  # type: ignore[attr-defined]
 
 # --- gzip -----------------------------------------------------------------------------------------------------
 
+
+def _codings(value: Any) -> str:
+    problem = settings.texts(value)
+    if not problem:
+        try:
+            for coding in _codings_of(value):
+                load_compressor(coding)
+        except (ImportError, ValueError) as exc:
+            return str(exc).rstrip('.')
+    return problem
+
+
 # Bodies of more bytes than this are compressed while they are sent.
 _STREAMED = 1 << 20
 # Bytes that are compressed on an event loop, which then waits for 0.2 milliseconds.
@@ -386,6 +414,9 @@ _SHORT = 16384
 _set_raw = dict.__setitem__
 
 
+@checked(
+    compress_level=settings.whole_number(-1, 9), mime_types=settings.texts, codings=_codings, min_size=settings.number(0)
+)
 def gzip(
     compress_level: int = 5,
     mime_types: str | Iterable[str] = ('text/html', 'text/plain'),
@@ -489,19 +520,14 @@ gzip.non_blocking = True  # type: ignore[attr-defined]  # on a loop, what takes 
 
 
 class GzipTool(Tool):
-    """The `gzip` tool: a level or coding that there is not, or one not installed, is told when the plan is compiled."""
+    """The `gzip` tool: its list of codings is read when the plan is compiled."""
 
     def __init__(self) -> None:
         super().__init__('before_finalize', gzip, 'gzip', 80)
 
     def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
-        level = settings.get('compress_level', 5)
-        if not isinstance(level, int) or not -1 <= level <= 9:
-            raise ValueError(f"'tools.gzip.compress_level' = {level!r}: it is a number from 0 to 9.")
         if 'codings' in settings:
-            codings = settings['codings'] = _codings_of(settings['codings'])
-            for coding in codings:
-                load_compressor(coding)
+            settings['codings'] = _codings_of(settings['codings'])
         super().compile(builder, settings)
 
 

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import current
 from ..errors import HTTPError, InternalRedirect, NotFound
-from ..extension.tools import HandlerTool
+from ..extension.tools import BadSetting, HandlerTool, MissingSetting
 from ..protocol.codings import choose_coding
 from ..protocol.dates import HTTPDate
 from ..protocol.files import CHUNK, FileBody, PartsBody
 from ..protocol.headers import BadHeaderValue
 from ..protocol.iterators import file_generator
 from ..protocol.ranges import get_ranges, merge_ranges
-from . import field_getter, request_field, set_vary_header
+from . import field_getter, request_field, set_vary_header, settings
 from .cptools import log_debug, trailing_slash, validate_etags, validate_since
 from .disk import NOFOLLOW, OpenFile, find_inside, open_file
+from .settings import checked, optional
 
 if TYPE_CHECKING:
     from ..core.plan import PlanBuilder
@@ -437,6 +438,24 @@ def _siblings_of(precompressed: Any) -> tuple[str, ...]:
     return codings
 
 
+def _precompressed(value: Any) -> str:
+    try:
+        _siblings_of(value)
+    except ValueError as exc:
+        return str(exc).rstrip('.')
+    except (AttributeError, TypeError):
+        return f'it has to be True, or a list of some of {", ".join(_SIBLINGS)}'
+    return ''
+
+
+_CHECKS: dict[str, Any] = {
+    'match': optional(settings.regex),
+    'content_types': optional(settings.types_by_extension),
+    'precompressed': _precompressed,
+}
+
+
+@checked(dir=settings.folder, root=optional(settings.folder), section=settings.text, index=optional(settings.text), **_CHECKS)
 def staticdir(
     section: str,
     dir: str,
@@ -462,7 +481,7 @@ def staticdir(
     if not _concerns(match):
         return False
     folder = dir
-    if folder[:1] != '/' or os.name == 'nt':
+    if type(dir) is not str or folder[:1] != '/' or os.name == 'nt':
         folder = os.path.expanduser(dir)
         if not os.path.isabs(folder):
             if not root:
@@ -529,6 +548,7 @@ def _follow_dots(section: str, folder: str, branch: str) -> None:
     raise redirect
 
 
+@checked(filename=settings.folder, root=optional(settings.folder), **_CHECKS)
 def staticfile(
     filename: str,
     root: str | None = None,
@@ -553,9 +573,14 @@ def staticfile(
 
 
 class StaticTool(HandlerTool):
-    """A static tool: a misspelt `precompressed` or `match` is told when the plan is compiled."""
+    """A static tool: a path that would be one only below a `root` is told when the plan is compiled."""
 
     def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
-        _siblings_of(settings.get('precompressed'))
-        re.compile(settings.get('match') or '')
+        if self.callable in (staticdir, staticfile):
+            name = 'dir' if self.callable is staticdir else 'filename'
+            if name not in settings:
+                # The section comes with it.
+                raise MissingSetting([name])
+            if not settings.get('root') and not os.path.isabs(os.path.expanduser(settings[name])):
+                raise BadSetting(name, f'it has to be absolute, or {self.namespace}.{self._name}.root has to be set')
         super().compile(builder, settings)

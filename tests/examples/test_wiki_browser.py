@@ -27,19 +27,6 @@ SERVERS = {
     'uvicorn': ['uvicorn', '--host', '127.0.0.1', '--port', '{port}', 'wiki.app:application'],
 }
 
-CHROMIUM_FLAGS = [
-    '--headless=new',
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-    '--disable-dev-shm-usage',
-    '--window-size=1100,900',
-]
-
 
 @dataclass
 class Served:
@@ -48,37 +35,6 @@ class Served:
     base: str
     data: Path
     broken: bool = False
-
-
-def unavailable(reason: str) -> None:
-    """Skip the test, or fail it where nothing may be missing."""
-    if os.environ.get('CI'):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def free_port() -> int:
-    """Give a port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_served(process: 'subprocess.Popen[bytes]', port: int, log: Path) -> None:
-    """Return when the port accepts connections; fail with the server's log if it ends or takes too long."""
-    deadline = time.monotonic() + WAIT
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(('127.0.0.1', port), timeout=1).close()
-            return
-        except OSError:
-            pass  # not listening yet
-        try:
-            process.wait(timeout=0.1)
-        except subprocess.TimeoutExpired:
-            continue
-        break
-    pytest.fail('the server did not start:\n' + log.read_text())
 
 
 @pytest.fixture(params=list(SERVERS))
@@ -108,38 +64,6 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
             process.kill()
             process.wait()
     assert ('Traceback' in log.read_text()) == wiki.broken
-
-
-def find_module(name: str) -> bool:
-    """Tell whether a module can be imported, without importing it."""
-    import importlib.util
-
-    return importlib.util.find_spec(name) is not None
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    """Start a browser with an empty profile that saves downloads in `tmp_path`/downloads."""
-    if not find_module('selenium'):
-        unavailable('selenium is not installed')
-    from selenium import webdriver
-
-    chromium, driver = shutil.which('chromium'), shutil.which('chromedriver')
-    if not chromium or not driver:
-        unavailable('chromium or chromedriver is not installed')
-    downloads = tmp_path / 'downloads'
-    downloads.mkdir()
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in [*CHROMIUM_FLAGS, f'--user-data-dir={tmp_path / "profile"}']:
-        options.add_argument(flag)
-    options.add_experimental_option('prefs', {'download.default_directory': str(downloads)})
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=driver))
-    try:
-        started.set_page_load_timeout(WAIT)
-        yield started
-    finally:
-        started.quit()
 
 
 class Reader:

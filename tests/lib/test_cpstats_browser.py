@@ -1,24 +1,19 @@
 """The live page of cpstats in a real browser: it renews itself, pauses and resumes, and runs no text it shows.
 
-Needs selenium, chromium and chromedriver; without them the tests are skipped, except where CI is set.
+Without a browser the tests are skipped, except where CI is set.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import shutil
 import threading
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
+from browser import WAIT, until
 
 import cpadapter
 from cpadapter.lib import cpstats
-
-WAIT = 20
-FLAGS = ('--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run')
 
 
 class Server(ThreadingMixIn, WSGIServer):
@@ -55,47 +50,8 @@ def served():
     site.engine.ensure_exited()
 
 
-@pytest.fixture
-def browser(tmp_path):
-    """Starts browsers, with or without script."""
-    missing = [name for name in ('chromium', 'chromedriver') if not shutil.which(name)]
-    if importlib.util.find_spec('selenium') is None:
-        missing.append('selenium')
-    if missing:
-        (pytest.fail if os.environ.get('CI') else pytest.skip)(f'not installed: {", ".join(missing)}')
-    from selenium import webdriver
-
-    started = []
-
-    def start(script=True):
-        options = webdriver.ChromeOptions()
-        options.binary_location = shutil.which('chromium')
-        for flag in (*FLAGS, f'--user-data-dir={tmp_path / f"profile{len(started)}"}'):
-            options.add_argument(flag)
-        options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
-        if not script:
-            options.add_experimental_option('prefs', {'profile.managed_default_content_settings.javascript': 2})
-        service = webdriver.ChromeService(executable_path=shutil.which('chromedriver'))
-        driver = webdriver.Chrome(options=options, service=service)
-        driver.set_page_load_timeout(WAIT)
-        started.append(driver)
-        return driver
-
-    yield start
-    for driver in started:
-        driver.quit()
-
-
 def shown(driver, name):
     return driver.find_element('css selector', f'[data-text="{name}"]').text
-
-
-def until(driver, condition):
-    from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    passing = (NoSuchElementException, StaleElementReferenceException)
-    WebDriverWait(driver, WAIT, 0.05, ignored_exceptions=passing).until(lambda driver: condition())
 
 
 def ask(base, query):

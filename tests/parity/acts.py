@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ['ACTS', 'EXPRESSIONS', 'MOUNTS', 'TOLD', 'TOOLS', 'inner', 'listen', 'make_root', 'tell']
+__all__ = ['ACTS', 'EXPRESSIONS', 'MOUNTS', 'SAID', 'TOLD', 'TOOLS', 'inner', 'listen', 'make_root', 'tell']
 
 Function = Callable[[Any], Any]
 
@@ -25,6 +25,8 @@ MOUNTS: dict[str, Function] = {}
 TOOLS: dict[str, Function] = {}
 # What hooks and bodies had to say; the page /told gives it, with what was logged since.
 TOLD: list[str] = []
+# What that page gives: taken from there before the request for it is told of itself.
+SAID: list[str] = []
 
 
 def tell(*words: Any) -> None:
@@ -72,7 +74,7 @@ def make_root(cp: Any) -> Any:
     class Root:
         @cp.expose
         def told(self) -> str:
-            return str(cp.request.wsgi_environ['said'])
+            return '\n'.join(SAID)
 
     for name, (function, config) in ACTS.items():
         setattr(Root, name, _page(cp, function, config(cp) if callable(config) else config))

@@ -16,6 +16,7 @@ from typing import Any
 
 from . import acts, pages
 from .pages import show
+from .transport import hand_over
 
 __all__ = ['VARIANTS', 'Site', 'build']
 
@@ -126,7 +127,7 @@ class Later:
         self.cp = cp
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
-        return self.cp.tree(environ, start_response)
+        return hand_over(self.cp.tree, environ, start_response)
 
 
 @variant
@@ -564,7 +565,7 @@ def direct_variant(cp: Any, folder: Path) -> Wsgi:
     }
 
     def choose(environ: Any, start_response: Any) -> Any:
-        return applications[environ.pop('HTTP_X_CHOOSE')](environ, start_response)
+        return hand_over(applications[environ.pop('HTTP_X_CHOOSE')], environ, start_response)
 
     return choose
 
@@ -1545,8 +1546,7 @@ class Telling(Later):
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         if environ['PATH_INFO'] == '/told':
-            said, acts.TOLD[:] = acts.TOLD[:], []
-            environ['said'] = '\n'.join(said)
+            acts.SAID[:], acts.TOLD[:] = acts.TOLD[:], []
         else:
             acts.TOLD.clear()
         return super().__call__(environ, start_response)

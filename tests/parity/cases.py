@@ -17,6 +17,7 @@ from . import (
     cases_responses,
     cases_sessions,
     cases_static_encoding,
+    cases_tools,
 )
 from .probes import DEFAULTS, FILE_SUPERSET, FIND_PATHS, TREE_PATHS, UNREPR, URLS_OUTSIDE
 from .table import CASES, case, post, probe
@@ -32,6 +33,7 @@ __all__ = [
     'cases_responses',
     'cases_sessions',
     'cases_static_encoding',
+    'cases_tools',
 ]
 
 # 1.1 exposure

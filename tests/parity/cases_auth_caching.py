@@ -15,6 +15,7 @@ from hashlib import md5, sha256
 from typing import Any
 
 from .table import expression
+from .transport import hand_over
 
 __all__: list[str] = []
 
@@ -90,7 +91,7 @@ class Talk:
             environ |= {'CONTENT_LENGTH': str(len(body)), 'CONTENT_TYPE': 'application/x-www-form-urlencoded'}
         environ.update({f'HTTP_{name.upper()}': value for name, value in headers.items()})
         started: list[Any] = []
-        chunks = self.app(environ, lambda status, headers, exc_info=None: started.append((status, headers)))
+        chunks = hand_over(self.app, environ, lambda status, headers, exc_info=None: started.append((status, headers)))
         try:
             text = b''.join(chunks).decode('latin-1')
         finally:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from .table import expression, read
+from .transport import hand_over
 
 __all__: list[str] = []
 
@@ -181,7 +182,7 @@ class Talk:
         if self.cookie:
             environ['HTTP_COOKIE'] = self.cookie
         started: list[Any] = []
-        chunks = self.app(environ, lambda status, headers, exc_info=None: started.append((status, headers)))
+        chunks = hand_over(self.app, environ, lambda status, headers, exc_info=None: started.append((status, headers)))
         try:
             text = b''.join(chunks).decode('latin-1')
         finally:

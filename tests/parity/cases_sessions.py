@@ -11,6 +11,7 @@ from typing import Any
 
 from .application import PLAIN, Later, Wsgi, variant
 from .table import case as add_case
+from .transport import speaks_asgi
 
 __all__: list[str] = []
 
@@ -261,7 +262,7 @@ def sessions_variant(cp: Any, folder: Path) -> Wsgi:
 def file_sessions_variant(cp: Any, folder: Path) -> Wsgi:
     """Sessions in files."""
     cp.config.update(PLAIN)
-    path = folder / f'sessions-{cp.__name__}'
+    path = folder / f'sessions-{cp.__name__}-{"asgi" if speaks_asgi() else "wsgi"}'
     path.mkdir()
     base = {
         **BASE,

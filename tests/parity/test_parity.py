@@ -32,19 +32,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='module')
 def stock(folder: Path) -> dict[str, Answer]:
-    return ask('cherrypy', folder, '-W', 'ignore')
+    return ask('cherrypy', folder, 'wsgi', CASES, '-W', 'ignore')
 
 
 @pytest.fixture(scope='module')
 def ours(folder: Path, stock: dict[str, Answer]) -> dict[str, Answer]:
-    return ask('cpadapter', folder, '-W', 'error')
+    return ask('cpadapter', folder, 'wsgi', CASES, '-W', 'error')
 
 
-def ask(module: str, folder: Path, *options: str) -> dict[str, Answer]:
+@pytest.fixture(scope='module')
+def ours_by_asgi(folder: Path, ours: dict[str, Answer]) -> dict[str, Answer]:
+    return ask('cpadapter', folder, 'asgi', SAID_BY_BOTH, '-W', 'error')
+
+
+def ask(module: str, folder: Path, protocol: str, asked: list[Case], *options: str) -> dict[str, Answer]:
     """Give every answer of one package, asked for once a run: a case may build on those before it."""
-    cases = sorted(CASES, key=lambda case: case.variant)
+    cases = sorted(asked, key=lambda case: case.variant)
     ran = subprocess.run(
-        [sys.executable, *options, '-m', f'{PACKAGE}.answer', module, str(folder)],
+        [sys.executable, *options, '-m', f'{PACKAGE}.answer', module, str(folder), protocol],
         input=''.join(f'{case.id}\n' for case in cases),
         capture_output=True,
         text=True,
