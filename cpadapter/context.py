@@ -1,11 +1,13 @@
 """The ContextVar of the current exchange; nothing else is global.
 
 Whoever needs "the current request" reads it here. Outside a request `current()` gives a placeholder whose
-`app` is None, made once per context so that what one thread writes on it no other thread sees.
+`app` is None, made once per context so that what one thread writes on it no other thread sees. Whether the caller
+stands on an event loop, where nothing may wait, is asked here too.
 """
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from .core.pipeline import Exchange
     from .core.site import Site
 
-__all__ = ['current', 'default_site', 'exchange_var', 'outside_factory']
+__all__ = ['current', 'default_site', 'exchange_var', 'on_a_loop', 'outside_factory']
 
 exchange_var: ContextVar[Exchange | None] = ContextVar('cpadapter.exchange', default=None)
 _outside_var: ContextVar[Exchange | None] = ContextVar('cpadapter.outside', default=None)
@@ -38,3 +40,9 @@ def current() -> Exchange:
 def default_site() -> Site:
     """Give the site of whatever is made without being told its site."""
     return outside_factory[0]().site  # type: ignore[no-any-return]
+
+
+def on_a_loop() -> bool:
+    """Say whether an event loop runs in the calling thread. It loads no asyncio."""
+    asyncio = sys.modules.get('asyncio.events')
+    return asyncio is not None and asyncio._get_running_loop() is not None

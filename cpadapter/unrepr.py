@@ -9,6 +9,7 @@ A config file is code: an expression may call anything that can be imported. Nev
 from __future__ import annotations
 
 import operator
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -194,13 +195,28 @@ def attributes(full_attribute_name: str) -> Any:
         raise AttributeError(f'{path!r} object has no attribute {name!r}') from None
 
 
+def _double_lone_percents(text: str) -> str:
+    return re.sub(r'%%|%\(|%', lambda match: '%%' if match[0] == '%' else match[0], text)
+
+
 @cache
 def parser_class() -> type[ConfigParser]:
     """Give the Parser class; made at first use, for configparser is slow to import."""
-    from configparser import ConfigParser
+    from configparser import BasicInterpolation, ConfigParser
+
+    class Interpolation(BasicInterpolation):
+        """`%(name)s` is what the option `name` says, `%%` is '%', and so is a '%' before anything else."""
+
+        def before_get(self, parser: Any, section: Any, option: Any, value: Any, defaults: Any) -> str:
+            others = {name: text and _double_lone_percents(text) for name, text in defaults.items()}
+            return super().before_get(parser, section, option, _double_lone_percents(value), others)
 
     class Parser(ConfigParser):
         """A ConfigParser whose option names keep their case and whose values are Python expressions."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs.setdefault('interpolation', Interpolation())
+            super().__init__(*args, **kwargs)
 
         def optionxform(self, optionstr: str) -> str:
             return optionstr

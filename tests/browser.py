@@ -94,7 +94,8 @@ class Loaded:
 
     status: of the answer on the wire: 304 where the browser then showed what it had. sent, headers: of request and
     answer as they were on the wire, names in lower case. encoded: bytes that came, head and body. length: bytes of
-    the body once decoded. cached: whether the network was not asked. done: whether the answer has ended.
+    the body once decoded. cached: whether the network was not asked. done: whether the answer has ended, and all of
+    this is known.
     """
 
     def __init__(self) -> None:
@@ -105,7 +106,13 @@ class Loaded:
         self.encoded = 0
         self.length = 0
         self.cached = False
-        self.done = False
+        self.ended = False
+        # What was on the wire is told of apart from the rest, sooner or later.
+        self.untold = {'sent', 'headers'}
+
+    @property
+    def done(self) -> bool:
+        return self.ended and not self.untold
 
     def __repr__(self) -> str:
         return f'<Loaded {vars(self)}>'
@@ -116,8 +123,8 @@ class DevTools:
 
     answers: to prompts for a name and a password, taken in order; when there is none left, the prompt is cancelled.
     prompts: the challenges that the browser asked its user about.
-    One thread: events wait in the connection until `call`, `until` or `visit` looks at them. While prompts are
-    caught, selenium's own `get` would wait for ever: `visit` is for that.
+    One thread: events wait in the connection until `call`, `until`, `visit` or `leave` looks at them. So does each
+    request once prompts are caught: selenium's own `get` would wait for ever.
     """
 
     def __init__(self, driver: Any) -> None:
@@ -133,14 +140,21 @@ class DevTools:
         self._loaded: collections.defaultdict[str, Loaded] = collections.defaultdict(Loaded)
         self.answers: list[tuple[str, str]] = []
         self.prompts: list[dict[str, str]] = []
-        self._loads = 0
+        # Loader ids: of the document that is shown, and of those that are there with all that belongs to them.
+        self._shown = ''
+        self._complete: set[str] = set()
         for domain in ('Page', 'Network'):
             self.call(f'{domain}.enable')
+        self.call('Page.setLifecycleEventsEnabled', enabled=True)
+        # The page that a browser starts with comes when it comes: it must not be taken for one that is awaited.
+        self.visit('about:blank')
 
     def close(self) -> None:
+        """Let go of the browser, and of the prompts and requests that wait here, so that it can be asked to quit."""
         self._socket.close()
 
     def catch_prompts(self) -> None:
+        """Have prompts answered by `answers` from now on."""
         self.call('Fetch.enable', handleAuthRequests=True)
 
     def send(self, method: str, **params: Any) -> int:
@@ -170,7 +184,18 @@ class DevTools:
 
     def visit(self, url: str) -> None:
         """Go to a page, as by its address typed in, and wait until it is there."""
-        self.leave(lambda: self.send('Page.navigate', url=url))
+        loader = ''
+
+        def navigated() -> bool:
+            nonlocal loader
+            if number in self._results:
+                result = self._results.pop(number)['result']
+                assert 'errorText' not in result, f'{url}: {result}'
+                loader = result['loaderId']
+            return loader in self._complete
+
+        number = self.send('Page.navigate', url=url)
+        self.until(navigated, url)
 
     def follow(self, selector: str) -> None:
         """Click on what leads to another page, and wait until that is there."""
@@ -178,9 +203,9 @@ class DevTools:
 
     def leave(self, act: Callable[[], object]) -> None:
         """Do something that leads to another page, and wait until that is there."""
-        loads = self._loads
+        left = self._shown
         act()
-        self.until(lambda: self._loads > loads, 'the page')
+        self.until(lambda: self._shown != left and self._shown in self._complete, 'the page')
 
     def all_of(self, url: str) -> list[Loaded]:
         """Give what was asked for at a URL so far, in that order."""
@@ -204,32 +229,41 @@ class DevTools:
         if act is not None:
             act(message['params'])
 
-    def _on_Page_loadEventFired(self, params: dict[str, Any]) -> None:
-        self._loads += 1
+    def _on_Page_frameNavigated(self, params: dict[str, Any]) -> None:
+        if 'parentId' not in params['frame']:
+            self._shown = params['frame']['loaderId']
+
+    def _on_Page_lifecycleEvent(self, params: dict[str, Any]) -> None:
+        if params['name'] == 'load':
+            self._complete.add(params['loaderId'])
 
     def _on_Network_requestWillBeSent(self, params: dict[str, Any]) -> None:
         self._loaded[params['requestId']].url = params['request']['url']
 
     def _on_Network_requestWillBeSentExtraInfo(self, params: dict[str, Any]) -> None:
-        self._loaded[params['requestId']].sent = lowered(params['headers'])
+        loaded = self._loaded[params['requestId']]
+        loaded.sent = lowered(params['headers'])
+        loaded.untold.discard('sent')
 
     def _on_Network_responseReceivedExtraInfo(self, params: dict[str, Any]) -> None:
         loaded = self._loaded[params['requestId']]
         loaded.status, loaded.headers = params['statusCode'], lowered(params['headers'])
+        loaded.untold.discard('headers')
 
     def _on_Network_responseReceived(self, params: dict[str, Any]) -> None:
         loaded, response = self._loaded[params['requestId']], params['response']
         loaded.cached = response['fromDiskCache']
-        if not loaded.status:
-            # What was not asked of the network has nothing to say of the wire.
+        if not params['hasExtraInfo']:
+            # The network was not asked: it has nothing to tell.
             loaded.status, loaded.headers = response['status'], lowered(response['headers'])
+            loaded.untold.clear()
 
     def _on_Network_dataReceived(self, params: dict[str, Any]) -> None:
         self._loaded[params['requestId']].length += params['dataLength']
 
     def _on_Network_loadingFinished(self, params: dict[str, Any]) -> None:
         loaded = self._loaded[params['requestId']]
-        loaded.encoded, loaded.done = int(params['encodedDataLength']), True
+        loaded.encoded, loaded.ended = int(params['encodedDataLength']), True
 
     def _on_Fetch_requestPaused(self, params: dict[str, Any]) -> None:
         self.send('Fetch.continueRequest', requestId=params['requestId'])

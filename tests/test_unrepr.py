@@ -11,7 +11,7 @@ from configparser import (
     ConfigParser,
     DuplicateOptionError,
     DuplicateSectionError,
-    InterpolationSyntaxError,
+    InterpolationMissingOptionError,
     MissingSectionHeaderError,
     ParsingError,
 )
@@ -184,13 +184,27 @@ def test_file_format():
 
 
 @pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        ('"%"', '%'),
+        ('"100% %%" + %(one)s', '100% %1%'),
+        ('"%d %%(one)s %"', '%d %(one)s %'),
+        ('7 % 4', 3),
+        ('"%%%"', '%%'),
+    ],
+)
+def test_a_percent_sign_need_not_be_doubled(text, value):
+    assert parse(f'[a]\none = "1%"\nx = {text}\n') == {'a': {'one': '1%', 'x': value}}
+
+
+@pytest.mark.parametrize(
     ('text', 'error'),
     [
         ('x = 1', MissingSectionHeaderError),
         ('[a]\nx', ParsingError),
         ('[a]\nx = 1\nx = 2', DuplicateOptionError),
         ('[a]\n[a]', DuplicateSectionError),
-        ('[a]\nx = "%"', InterpolationSyntaxError),
+        ('[a]\nx = "%(nosuch)s"', InterpolationMissingOptionError),
     ],
 )
 def test_broken_file_raises_the_parsers_own_error(text, error):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Generator, Iterable
+from functools import partial
 from typing import Any
 
 from ..changes import changed
@@ -178,6 +179,8 @@ async def run_hooks(
     offload: Callable[[Callable[[], Any]], Any] | None = None,
     ran: list[Hook] | None = None,
     suspend: Callable[[Any], Any] | None = None,
+    given: Any = None,
+    failure: Exception | None = None,
 ) -> None:
     """Run hooks in the order given; after one raised, run only the failsafe ones, then raise the last error.
 
@@ -185,10 +188,18 @@ async def run_hooks(
         plain hooks go there unless they are marked non-blocking.
     ran: collects the hooks that were started.
     suspend: where the caller runs in a thread, what has an event loop await an async hook for it.
+    given, failure: of the hook before these, which was called already: what is to be awaited for it, what it raised.
 
     HTTPError, HTTPRedirect and InternalRedirect are not logged; any other Exception is, once, with its traceback.
     """
-    failure: Exception | None = None
+    if given is not None:
+        try:
+            await (given if suspend is None or type(given) is Steps else suspend(given))
+        except Exception as exc:
+            failure = exc
+        given = None
+    if failure is not None and not isinstance(failure, QUIET):
+        call_within(failure, partial(log_once, failure))
     for hook in hooks:
         if failure is not None and not hook.failsafe:
             continue

@@ -361,7 +361,7 @@ def _awaitable(inner: Any, exchange: Any) -> Callable[..., Any]:
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         if exchange.on_loop and exchange.plan.plain_page and not is_async_callable(inner):
-            value = await exchange.app.offload(partial(inner, *args, **kwargs))
+            value = await exchange.app.offload_page(partial(inner, *args, **kwargs))
         else:
             value = inner(*args, **kwargs)
         return await value if hasattr(value, '__await__') else value

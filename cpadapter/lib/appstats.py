@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import current
 from ..extension.tools import Tool, UnknownSetting
+from . import checks
+from .checks import optional
 
 if TYPE_CHECKING:
     from ..core.plan import PlanBuilder
@@ -435,6 +437,7 @@ class StatsTool(Tool):
             exchange: Any = current()
             exchange.cpstats_record = self.numbers.begin(exchange)
 
+    @checks.checked(slow_queries=optional(checks.number(0)), slow_queries_count=optional(checks.whole_number(0)))
     def record_stop(
         self,
         uriset: Any = None,

@@ -14,6 +14,8 @@ from ..context import current
 from ..errors import HTTPError
 from ..extension.hooks import Steps, is_async_callable
 from ..extension.tools import Tool
+from . import checks
+from .checks import checked
 from .debug import log_debug
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ __all__ = [
     'charset_parameter',
     'checkpassword_dict',
     'decoded',
+    'realm_problem',
     'refused',
     'then',
 ]
@@ -37,20 +40,16 @@ class AuthTool(Tool):
     """A tool that asks who the client is, before the body of its request is read.
 
     asks: name of the setting that is called with what the client says of itself; it may wait, unless it is marked
-    `non_blocking`. required: names of settings without which the tool cannot be.
+    `non_blocking`.
     """
 
-    def __init__(self, callable: Any, asks: str, required: tuple[str, ...]) -> None:
+    def __init__(self, callable: Any, asks: str) -> None:
         self.asks = asks
-        self.required = required
         super().__init__('before_request_body', callable, None, 1)
 
     def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
         priority = self._take_priority(settings)
         self._check_settings(settings)
-        missing = [name for name in self.required if name not in settings]
-        if missing:
-            raise TypeError(f'The {self._name!r} tool needs the setting {missing[0]!r}.')
         hook = builder.attach(self._point or 'before_request_body', self.callable, priority=priority, **settings)
         asked = settings[self.asks]
         # What an async one gives is awaited where that holds nobody up.
@@ -69,6 +68,11 @@ def authorization(exchange: Any) -> str | None:
         # PERF: without making the map of all headers. COMPAT: Cgi-Authorization is what some CGI servers call it.
         value = exchange.head.get('cgi-authorization') or exchange.head.get('authorization')
     return None if value is None else str(value).strip()
+
+
+def realm_problem(value: Any) -> str:
+    """Say what keeps a realm from being sent; '' if nothing does."""
+    return checks.text(value) or ('' if value.isprintable() else 'a header cannot hold it')
 
 
 def refused(challenge: str) -> HTTPError:
@@ -98,7 +102,8 @@ def then(value: Any, go_on: Callable[[Any], Any]) -> Any:
 
     async def wait() -> Any:
         exchange = current()
-        return go_on(await (value if exchange.on_loop else exchange.suspend(value)))
+        given = go_on(await (value if exchange.on_loop else exchange.suspend(value)))
+        return await given if hasattr(given, '__await__') else given
 
     return Steps(wait())
 
@@ -126,6 +131,11 @@ def checkpassword_dict(user_password_dict: Mapping[str, str]) -> Callable[[str, 
     return checkpassword
 
 
+@checked(
+    realm=lambda value: checks.realm(value) or realm_problem(value),
+    checkpassword=checks.is_callable,
+    accept_charset=checks.charset,
+)
 def basic_auth(
     realm: str,
     checkpassword: Callable[[str, str, str], Any],

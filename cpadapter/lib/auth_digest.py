@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from threading import Lock
 from typing import Any
 
 from ..context import current
 from ..errors import HTTPError
-from ..extension.tools import parameter_names
+from ..extension.tools import BadSetting, parameter_names
 from ..protocol.headers import RE_HEADER_SPLIT
-from .auth_basic import AuthTool, authorization, charset_parameter, decoded, refused, then
+from . import checks
+from .auth_basic import AuthTool, authorization, charset_parameter, decoded, realm_problem, refused, then
+from .checks import checked, optional
 from .debug import log_debug
 
 __all__ = [
@@ -48,10 +51,10 @@ FALLBACK_CHARSET = 'ISO-8859-1'
 qop_auth = 'auth'
 qop_auth_int = 'auth-int'
 valid_qops = (qop_auth, qop_auth_int)
-valid_algorithms = ('MD5', 'MD5-sess', 'SHA-256', 'SHA-256-sess')
+valid_algorithms = ('MD5', 'MD5-sess', 'SHA-256', 'SHA-256-sess', 'SHA-512-256', 'SHA-512-256-sess')
 
 _ALGORITHMS = {name.lower(): name for name in valid_algorithms}
-_HASHES = {'MD5': 'md5', 'SHA-256': 'sha256'}
+_HASHES = {'MD5': 'md5', 'SHA-256': 'sha256', 'SHA-512-256': 'sha512_256'}
 
 
 def TRACE(msg: str) -> None:
@@ -79,6 +82,23 @@ def _hash_text(text: str, algorithm: str) -> str:
     return _hash(text.encode('utf-8', 'surrogatepass'), algorithm)
 
 
+def _is_equal(one: str, other: str) -> bool:
+    """Compare text in a time that tells nothing of it."""
+    from hmac import compare_digest
+
+    return compare_digest(one.encode('utf-8', 'surrogatepass'), other.encode('utf-8', 'surrogatepass'))
+
+
+def _user_of(names: Iterable[str], realm: str, userhash: str, algorithm: str) -> str | None:
+    """Give the one of `names` that was hashed; None if there is none. SPEC: RFC 7616 3.4.4."""
+    found = None
+    for name in names:
+        # To the end in any case: the time taken must not tell who is among them.
+        if _is_equal(_hash_text(f'{name}:{realm}', algorithm), userhash.lower()):
+            found = name
+    return found
+
+
 # --- who may log in -------------------------------------------------------------------------------------------
 
 
@@ -93,6 +113,7 @@ def get_ha1_dict_plain(user_password_dict: Mapping[str, str]) -> Callable[..., s
 
     get_ha1.algorithms = ('SHA-256', 'MD5')  # type: ignore[attr-defined]
     get_ha1.non_blocking = True  # type: ignore[attr-defined]
+    get_ha1.username_of = partial(_user_of, user_password_dict)  # type: ignore[attr-defined]
     return get_ha1
 
 
@@ -103,6 +124,7 @@ def get_ha1_dict(user_ha1_dict: Mapping[str, str]) -> Callable[..., str | None]:
         return _of_algorithm(user_ha1_dict.get(username), algorithm)
 
     get_ha1.non_blocking = True  # type: ignore[attr-defined]
+    get_ha1.username_of = partial(_user_of, user_ha1_dict)  # type: ignore[attr-defined]
     return get_ha1
 
 
@@ -111,20 +133,28 @@ def get_ha1_file_htdigest(filename: str) -> Callable[..., str | None]:
 
     def get_ha1(realm: str, username: str, algorithm: str = 'MD5') -> str | None:
         found: str | None = None
+        # To its end in any case: the time taken must not tell who is in it.
+        for user, of_realm, ha1 in read():
+            if (user, of_realm) == (username, realm) and found is None:
+                found = _of_algorithm(ha1, algorithm)
+        return found
+
+    def read() -> Iterator[tuple[str, str, str]]:
         with open(filename, encoding='utf-8') as file:
-            # To its end in any case: the time taken must not tell who is in it.
             for line in file:
                 user, _, rest = line.rstrip('\r\n').partition(':')
                 of_realm, _, ha1 = rest.rpartition(':')
-                if (user, of_realm) == (username, realm) and found is None:
-                    found = _of_algorithm(ha1, algorithm)
-        return found
+                yield user, of_realm, ha1
 
+    def username_of(realm: str, userhash: str, algorithm: str) -> str | None:
+        return _user_of((user for user, of_realm, _ in read() if of_realm == realm), realm, userhash, algorithm)
+
+    get_ha1.username_of = username_of  # type: ignore[attr-defined]
     return get_ha1
 
 
 def _of_algorithm(ha1: str | None, algorithm: str) -> str | None:
-    return ha1 if ha1 and len(ha1) == (64 if algorithm.startswith('SHA-256') else 32) else None
+    return ha1 if ha1 and len(ha1) == (32 if algorithm.startswith('MD5') else 64) else None
 
 
 # --- nonces ---------------------------------------------------------------------------------------------------
@@ -225,7 +255,8 @@ class HttpDigestAuthorization:
     auth_header: latin-1 text; its bytes are decoded as `accept_charset`, else as ISO-8859-1.
     http_method: of the request. Raises ValueError for a header that is not complete or contradicts itself.
     Attributes: realm, username, nonce, uri, response, algorithm, cnonce, opaque, qop, nc, as sent; those left out
-    are None but `algorithm`, which is MD5 then, and spelled as valid_algorithms has it.
+    are None but `algorithm`, which is MD5 then, and spelled as valid_algorithms has it. userhash: whether `username`
+    is a hash of the name.
 
     SPEC: RFC 7616 3.4.
     """
@@ -254,8 +285,12 @@ class HttpDigestAuthorization:
         self.nc = params.get('nc')
         algorithm = params.get('algorithm', 'MD5')
         self.algorithm: str = _ALGORITHMS.get(algorithm.lower(), '')
+        userhash = params.get('userhash', 'false').lower()
+        self.userhash = userhash == 'true'
         if self.username is None and 'username*' in params:
             self.username = self._extended(params['username*'])
+        if userhash not in ('true', 'false') or (self.userhash and 'username*' in params):
+            raise ValueError(self.errmsg(f'Unsupported value for userhash: {userhash!r}'))
         if not all((self.username, self.realm, self.nonce, self.uri, self.response)):
             raise ValueError(self.errmsg(f'Not all of {", ".join(_REQUIRED)} are there.'))
         if not self.algorithm:
@@ -387,10 +422,12 @@ def www_authenticate(
     stale: bool = False,
     accept_charset: str = DEFAULT_CHARSET,
     opaque: str | None = None,
+    userhash: bool = False,
 ) -> str:
     """Give a challenge: the value of a WWW-Authenticate header.
 
     nonce: None makes one. stale: True tells the client that only its nonce was bad, not the password.
+    userhash: True asks for a hash in place of the user's name.
     Raises ValueError for an algorithm or qop that is unknown.
     """
     if qop not in (*valid_qops, 'auth,auth-int', ''):
@@ -407,6 +444,8 @@ def www_authenticate(
         parts.append(f'opaque="{opaque}"')
     if stale:
         parts.append('stale="true"')
+    if userhash:
+        parts.append('userhash=true')
     return f'Digest {", ".join(parts)}{charset_parameter(accept_charset)}'
 
 
@@ -418,9 +457,44 @@ class DigestTool(AuthTool):
 
     def __init__(self) -> None:
         self.counts = NonceCounts()
-        super().__init__(digest_auth, 'get_ha1', ('realm', 'get_ha1', 'key'))
+        super().__init__(digest_auth, 'get_ha1')
+
+    def check(self, settings: dict[str, Any]) -> None:
+        super().check(settings)
+        if settings.get('userhash') and not hasattr(settings.get('get_ha1'), 'username_of'):
+            raise BadSetting('userhash', '`get_ha1` needs an attribute `username_of` for it, which finds names by hash')
 
 
+def _algorithms(value: Any) -> str:
+    problem = checks.texts(value)
+    if not problem:
+        for name in [value] if isinstance(value, str) else value:
+            if name not in valid_algorithms:
+                return f'there is no algorithm {name!r}: {", ".join(valid_algorithms)}'
+            try:
+                _hash(b'', name)
+            except ValueError:
+                return f'the hashlib of this Python has no {name}'
+    return problem
+
+
+def _counts_problem(value: Any) -> str:
+    return '' if callable(getattr(value, 'use', None)) else 'it has to be a NonceCounts, or have a `use` as that has'
+
+
+def _key(value: Any) -> str:
+    return '' if value not in (None, '', b'') else 'it has to be a secret, and that is known to everybody'
+
+
+@checked(
+    realm=realm_problem,
+    get_ha1=checks.is_callable,
+    key=_key,
+    accept_charset=checks.charset,
+    algorithms=optional(_algorithms),
+    max_age=checks.number(0),
+    nonce_counts=optional(_counts_problem),
+)
 def digest_auth(
     realm: str,
     get_ha1: Callable[..., Any],
@@ -432,17 +506,19 @@ def digest_auth(
     check_uri: bool = True,
     without_qop: bool = False,
     nonce_counts: Any = None,
+    userhash: bool = False,
 ) -> Any:
     """Let those in who prove that they know their password, and set `request.login`; HTTPError(401) for others.
 
     Their responses have an Authentication-Info header, with a new nonce once three quarters of `max_age` are over.
-    get_ha1: called with realm and user, and with the algorithm ('MD5' or 'SHA-256') if it takes a third argument;
+    get_ha1: called with realm and user, and with the algorithm ('MD5', 'SHA-256'...) if it takes a third argument;
     gives HA1 in hexadecimal digits, None for unknown users. It may be async: then an awaitable is given.
     key: any secret text; the same in all processes of a site. accept_charset: of names.
     algorithms: those offered, the preferred one first; None is what `get_ha1.algorithms` says, else MD5.
     max_age: seconds that a nonce is good for. check_uri: False where something outside changes paths before they
     come here. without_qop: True also takes RFC 2069's answers, which can be replayed. nonce_counts: a NonceCounts,
-    or what does the same for several processes; None is that of the site.
+    or what does the same for several processes; None is that of the site. userhash: True asks clients for a hash in
+    place of the name, which `get_ha1.username_of(realm, hash, algorithm)` finds the name by, None if there is none.
     HTTPError(400) for a header that cannot be read, and for a proof that is for another URI.
     """
     exchange = current()
@@ -456,7 +532,7 @@ def digest_auth(
             TRACE(why)
         nonce = synthesize_nonce(realm, key)
         challenges = [
-            www_authenticate(realm, key, name, nonce, stale=stale, accept_charset=accept_charset, opaque=opaque)
+            www_authenticate(realm, key, name, nonce, 'auth', stale, accept_charset, opaque, userhash)
             for name in offered
         ]
         if len(challenges) > 1:
@@ -471,13 +547,10 @@ def digest_auth(
         auth = HttpDigestAuthorization(field, exchange.request.method, debug, accept_charset)
     plain = auth.algorithm.removesuffix('-sess')
 
-    def decide(ha1: Any) -> None:
-        from hmac import compare_digest
-
+    def decide(username: str | None, ha1: Any) -> None:
         # SPEC: RFC 7616 3.4.3: the body of what has none is empty; that of others has not been read yet.
-        expected = auth.request_digest(ha1 or '0' * 32, b'')
-        same = compare_digest(expected.encode(), auth.response.lower().encode('utf-8', 'surrogatepass'))
-        if not same or ha1 is None:
+        same = _is_equal(auth.request_digest(ha1 or '0' * 32, b''), auth.response.lower())
+        if not same or not ha1 or username is None:
             raise refuse('the proof is wrong')
         if auth.is_nonce_stale(max_age):
             raise refuse('the nonce is too old', True)
@@ -490,8 +563,8 @@ def digest_auth(
             if not counts.use(auth.nonce, auth.nonce_made, int(auth.nc, 16), max_age):
                 raise refuse('the nonce was used so before', True)
         if debug:
-            TRACE(f'{auth.username!r} is let in')
-        exchange.request.login = auth.username
+            TRACE(f'{username!r} is let in')
+        exchange.request.login = username
         ages = auth.is_nonce_stale(max_age * 0.75)
         info = authentication_info(auth, ha1, synthesize_nonce(realm, key) if ages else None)
         if info:
@@ -507,8 +580,18 @@ def digest_auth(
         raise refuse('there is no qop')
     if auth.qop == qop_auth_int and _has_body(exchange):
         raise refuse('auth-int was not offered')
-    args = (realm, auth.username, plain) if _takes_algorithm(get_ha1) else (realm, auth.username)
-    return then(get_ha1(*args), decide)
+    if auth.userhash and not userhash:
+        raise refuse('userhash was not offered')
+
+    def look_up(username: str | None) -> Any:
+        # A hash of nobody's name is looked up like a name: that takes as long.
+        args = (realm, username or auth.username, plain)
+        return then(get_ha1(*args[: 3 if _takes_algorithm(get_ha1) else 2]), partial(decide, username))
+
+    if not auth.userhash:
+        return look_up(auth.username)
+    find: Any = get_ha1
+    return then(find.username_of(realm, auth.username, plain), look_up)
 
 
 def _counts_of(site: Any) -> Any:

@@ -102,6 +102,9 @@ def look_up(settings: Settings) -> Any:
             cache.delete()
             attach_hook(request, 'before_finalize', _Invalidation(cache).run, settings.non_blocking)
         return None
+    if request.__dict__.get('handler', request) is None:
+        # A tool has made the response, perhaps to say that this client may not see the page.
+        return None
     uri = ''
     if settings.in_memory:
         uri = request_uri(exchange)
@@ -175,21 +178,19 @@ class _Question:
         exchange = self.exchange
         settings = self.settings
         cache = self.cache
-        stored = None
-        if not self.asks_origin:
-            stored = cache.find(exchange, self.uri) if settings.in_memory else cache.get()
-            if stored is not None:
-                if type(stored) is not Stored:
-                    stored = Stored.judge(stored, settings.limit('delay', cache))
-                age = stored.age_by(cache.clock() if settings.in_memory else None)
-                if self._may_use(stored, age):
-                    _serve(exchange, cache, stored, age, settings)
-                    return None
+        stored = cache.find(exchange, self.uri) if settings.in_memory else cache.get()
+        if stored is not None:
+            if type(stored) is not Stored:
+                stored = Stored.judge(stored, settings.limit('delay', cache))
+            age = stored.age_by(cache.clock() if settings.in_memory else None)
+            if not self.asks_origin and self._may_use(stored, age):
+                _serve(exchange, cache, stored, age, settings)
+                return None
         if 'only-if-cached' in self.wishes.directives:
             raise HTTPError(504)
         if exchange.request.method == 'HEAD' or self.ranged or 'no-store' in self.wishes.directives:
             return None
-        making = Making(exchange, settings, cache, self.uri, self.private, stored)
+        making = Making(exchange, settings, cache, self.uri, self.private, stored, not self.asks_origin)
         if settings.in_memory:
             timeout = settings.limit('antistampede_timeout', cache)
             leads = timeout is not None and not (self.private or self.asks_origin)
@@ -232,7 +233,11 @@ def _serve(exchange: Any, cache: Any, stored: Stored, age: float, settings: Sett
     """Make a stored response the current one; HTTPRedirect(304) where the client has it already."""
     request = exchange.request
     response = exchange.response
+    # What proves to this client who answers is its own.
+    info = response.headers.get('Authentication-Info') if request.login is not None else None
     answer_with(response, stored, age)
+    if info is not None:
+        response.headers['Authentication-Info'] = info
     request.handler = None
     request.cached = True
     if exchange.plan is not None and exchange.plan.prepares:

@@ -248,7 +248,7 @@ class MemoryCache(Cache):
             # Heap of (when useless, number, URI, key); what was replaced meanwhile is passed over.
             self._expiring: list[tuple[float, int, str, Any]] = []
             self._swept = 0.0
-            # URIs whose last answer was none to keep: nobody waits for the next one.
+            # URIs whose last answer was none to keep, or stale at once: nobody waits for the next one.
             self._unkept: dict[str, None] = {}
 
     # -- the contract
@@ -304,7 +304,8 @@ class MemoryCache(Cache):
             self._sizes[uri, key] = total
             self.cursize += total
             self.tot_puts += 1
-            self._unkept.pop(uri, None)
+            if variant.lifetime > 0:
+                self._unkept.pop(uri, None)
             heappush(self._expiring, (variant.useless_at, self.tot_puts, uri, key))
             self._make_room()
 

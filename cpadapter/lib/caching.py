@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..context import current
 from ..extension.tools import Tool
 from ..protocol.dates import HTTPDate
+from . import checks
+from .checks import checked, optional
 from .debug import log_debug
 
 if TYPE_CHECKING:
@@ -46,24 +48,25 @@ _PAST = 'Sun, 28 Jan 2007 00:00:00 GMT'
 _CACHEABLE = ('Etag', 'Last-Modified', 'Age', 'Expires')
 
 
+@checked(secs=checks.span)
 def expires(secs: Any = 0, force: bool = False, debug: bool = False) -> None:
     """Set Expires, and for 0 seconds all that keeps caches from keeping the response.
 
     secs: seconds from now, an int or a timedelta; 0 is not to be kept, a negative one has expired already.
     force: True also replaces headers that are there, and acts on responses without a validator: other ones are
         left alone, since only a response with ETag, Last-Modified, Age or Expires says that it may be kept.
-    Raises TypeError for any other kind of `secs`.
+    Raises TypeError for any other kind of `secs`, if there are headers to set.
     """
-    if not isinstance(secs, (int, float)):
-        total_seconds = getattr(secs, 'total_seconds', None)
-        if total_seconds is None:
-            raise TypeError(f'secs is a number of seconds or a timedelta, not {secs!r}.')
-        secs = int(total_seconds())
     exchange = current()
     response = exchange.response
     headers = response.headers
     if not force and not any(name in headers for name in _CACHEABLE):
         return
+    if not isinstance(secs, (int, float)):
+        total_seconds = getattr(secs, 'total_seconds', None)
+        if total_seconds is None:
+            raise TypeError(f'secs is a number of seconds or a timedelta, not {secs!r}.')
+        secs = int(total_seconds())
     if secs == 0:
         _set(headers, 'Pragma', 'no-cache', force)
         if exchange.request.protocol >= (1, 1):
@@ -117,6 +120,16 @@ class CachingTool(Tool):
         hook.non_blocking = bound.non_blocking
 
 
+@checked(
+    invalid_methods=optional(checks.tokens),
+    cache_class=checks.is_callable,
+    delay=checks.number(),
+    maxobjects=checks.number(0),
+    maxobj_size=checks.number(0),
+    maxsize=checks.number(0),
+    antistampede_timeout=optional(checks.number(0)),
+    expire_freq=checks.number(0),
+)
 def get(invalid_methods: Any = ('POST', 'PUT', 'DELETE'), debug: bool = False, **kwargs: Any) -> Any:
     """Answer the current request from the cache, or have its response stored.
 
@@ -135,11 +148,10 @@ def get(invalid_methods: Any = ('POST', 'PUT', 'DELETE'), debug: bool = False, *
     return look_up(Settings(caches, invalid_methods, debug, **kwargs))
 
 
-def tee_output() -> None:
+def tee_output() -> Any:
     """Have the response stored as it is sent, where `get` found that it may be: a hook at before_finalize.
 
     A body that raises, or is not read to its end, is not stored.
     """
     making = getattr(current().request, 'cache_making', None)
-    if making is not None:
-        making.tee()
+    return making.tee() if making is not None else None

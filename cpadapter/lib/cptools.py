@@ -16,11 +16,11 @@ from ..protocol.dates import HTTPDate
 from ..protocol.headers import RE_HEADER_SPLIT, AcceptElement, BadHeaderValue, HeaderMap
 from ..protocol.iterators import is_iterator
 from ..protocol.status import valid_status
-from . import ClosingIterator, field_getter, request_field, settings
+from . import ClosingIterator, checks, field_getter, request_field
+from .checks import checked, optional
 from .debug import log_debug
 from .proxy import ProxyTool, proxy
 from .session_auth import SessionAuth, SessionAuthTool, session_auth
-from .settings import checked, optional
 
 if TYPE_CHECKING:
     from ..core.plan import PlanBuilder
@@ -62,7 +62,7 @@ def _log() -> Any:
 # --- logs -----------------------------------------------------------------------------------------------------
 
 
-@checked(severity=settings.whole_number())
+@checked(severity=checks.whole_number())
 def log_traceback(severity: int = logging.ERROR, debug: bool = False) -> None:
     """Write the traceback of the exception being handled to the error log, unless it is there already."""
     import sys
@@ -105,7 +105,7 @@ def log_hooks(debug: bool = False) -> None:
 # --- redirects ------------------------------------------------------------------------------------------------
 
 
-@checked(status=optional(settings.status_between(300, 399)))
+@checked(status=optional(checks.status_between(300, 399)))
 def trailing_slash(missing: bool = True, extra: bool = False, status: int | None = None, debug: bool = False) -> None:
     """Redirect an index page asked for without its trailing slash, or any other asked for with one.
 
@@ -140,7 +140,7 @@ class TrailingSlashTool(Tool):
             super().compile(builder, settings)
 
 
-@checked(url=settings.texts)
+@checked(url=checks.texts)
 def redirect(url: str = '', internal: bool = True, debug: bool = False) -> None:
     """Redirect, whatever was asked for: to another page handler by default, else the client."""
     if debug:
@@ -153,7 +153,7 @@ def redirect(url: str = '', internal: bool = True, debug: bool = False) -> None:
 # --- what the client may ask ----------------------------------------------------------------------------------
 
 
-@checked(methods=optional(settings.tokens))
+@checked(methods=optional(checks.tokens))
 def allow(methods: str | Iterable[str] | None = None, debug: bool = False) -> None:
     """Set Allow, and answer 405 to any other method.
 
@@ -172,7 +172,7 @@ def allow(methods: str | Iterable[str] | None = None, debug: bool = False) -> No
         raise HTTPError(405)
 
 
-@checked(media=optional(settings.texts))
+@checked(media=optional(checks.texts))
 def accept(media: str | Iterable[str] | None = None, debug: bool = False) -> str | None:
     """Give the media type, of those the resource can emit, that the client likes best; 406 if it takes none.
 
@@ -219,7 +219,7 @@ def accept(media: str | Iterable[str] | None = None, debug: bool = False) -> str
     return chosen
 
 
-@checked(pattern=settings.regex, error=settings.error_status, message=optional(settings.text))
+@checked(pattern=checks.regex, error=checks.error_status, message=optional(checks.text))
 def referer(
     pattern: str,
     accept: bool = True,
@@ -244,7 +244,7 @@ def referer(
         raise HTTPError(error, message)
 
 
-@checked(headers=settings.field_names)
+@checked(headers=checks.field_names)
 def ignore_headers(headers: str | Iterable[str] = ('Range',), debug: bool = False) -> None:
     """Take headers out of `request.headers`, so that nothing later sees them."""
     names = [headers] if isinstance(headers, str) else headers
@@ -254,7 +254,7 @@ def ignore_headers(headers: str | Iterable[str] = ('Range',), debug: bool = Fals
             log_debug(f'{name} is ignored', 'TOOLS.IGNORE_HEADERS')
 
 
-@checked(headers=optional(settings.fields))
+@checked(headers=optional(checks.fields))
 def response_headers(headers: Iterable[tuple[str, Any]] | None = None, debug: bool = False) -> None:
     """Set headers of the response, error pages included. headers: (name, value) pairs; the last of a name counts."""
     response = current().response.headers
@@ -290,7 +290,7 @@ class MonitoredHeaderMap(HeaderMap):
         return super().get(key, default)
 
 
-@checked(ignore=optional(settings.field_names))
+@checked(ignore=optional(checks.field_names))
 def autovary(ignore: str | Iterable[str] | None = None, debug: bool = False) -> None:
     """Set Vary to the names of the request headers that hooks, tools and the page handler look at.
 
@@ -356,7 +356,7 @@ _hints: dict[Any, dict[str, Any]] = {}
 _MAX_HINTS = 2000
 
 
-@checked(exception=settings.exceptions, error=settings.error_status)
+@checked(exception=checks.exceptions, error=checks.error_status)
 def convert_params(exception: Any = ValueError, error: int = 400) -> None:
     """Convert parameters to the types that the page handler's annotations name.
 
@@ -533,7 +533,7 @@ def _opaque(tag: str) -> str:
     return tag[2:] if tag[:2] == 'W/' else tag
 
 
-@checked(state=optional(settings.is_callable))
+@checked(state=optional(checks.is_callable))
 def validate_etags(autotags: bool = False, debug: bool = False) -> None:
     """Answer a conditional request by the response's ETag: 304 or 412 is raised, or nothing done.
 
@@ -721,10 +721,10 @@ def _is_later(modified: str, since: str) -> bool | None:
 response_headers.failsafe = True  # type: ignore[attr-defined]
 trailing_slash.neutral = True  # type: ignore[attr-defined]  # leaves the page handler alone
 
-# What never waits may run on an event loop.
+# What never waits may run on an event loop; what is logged may be for a slow disk.
 _NON_BLOCKING: tuple[Any, ...] = (
-    *(accept, allow, convert_params, flatten, ignore_headers, log_hooks, log_request_headers, log_traceback),
-    *(redirect, referer, response_headers, trailing_slash, validate_since, autovary, _watch_headers, _set_vary),
+    *(accept, allow, convert_params, flatten, ignore_headers, redirect, referer, response_headers),
+    *(trailing_slash, validate_since, autovary, _watch_headers, _set_vary),
 )
 for _call in _NON_BLOCKING:
     _call.non_blocking = True

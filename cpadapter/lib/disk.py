@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import time
 
 from ..errors import HTTPError, NotFound
 from ..protocol.dates import HTTPDate
 from ..protocol.files import CHUNK
 
-__all__ = ['NOFOLLOW', 'OpenFile', 'find_inside', 'forget', 'is_reserved', 'open_file']
+__all__ = ['NOFOLLOW', 'OpenFile', 'find_inside', 'forget', 'is_reserved', 'kept', 'open_file']
 
 # Never waits for the other end of a FIFO, is not handed to child processes, and does no newline translation.
 _OPEN = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_BINARY', 0)
@@ -82,6 +83,8 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 # validators (10).
 _kept: dict[str, OpenFile] = {}
 _kept_bytes = 0
+# Of the count; who only looks a file up goes without.
+_lock = threading.Lock()
 _MAX_KEPT = 8 << 20
 _MAX_FILES = 4000
 
@@ -93,21 +96,39 @@ _UNSETTLED_COARSE = 3
 
 def forget() -> None:
     """Forget the files that were found."""
+    with _lock:
+        _forget()
+
+
+def _forget() -> None:
     global _kept_bytes
     _kept.clear()
     _kept_bytes = 0
 
 
+def kept() -> tuple[int, int]:
+    """Give how many files are kept, and of how many bytes together."""
+    return len(_kept), _kept_bytes
+
+
 def _keep(path: str, found: OpenFile, status: os.stat_result) -> None:
     global _kept_bytes
     unsettled = _UNSETTLED if status.st_mtime_ns % 10**9 else _UNSETTLED_COARSE
-    if not max(status.st_mtime, status.st_ctime) < time.time() - unsettled:
-        _kept.pop(path, None)
-        return
-    if _kept_bytes + found.size > _MAX_KEPT or len(_kept) >= _MAX_FILES:
-        forget()
-    _kept_bytes += found.size
-    _kept[path] = found
+    with _lock:
+        _drop(path)
+        if not max(status.st_mtime, status.st_ctime) < time.time() - unsettled:
+            return
+        if _kept_bytes + found.size > _MAX_KEPT or len(_kept) >= _MAX_FILES:
+            _forget()
+        _kept_bytes += found.size
+        _kept[path] = found
+
+
+def _drop(path: str) -> None:
+    global _kept_bytes
+    found = _kept.pop(path, None)
+    if found is not None:
+        _kept_bytes -= found.size
 
 
 def open_file(path: str, flags: int = 0) -> OpenFile:
@@ -121,14 +142,18 @@ def open_file(path: str, flags: int = 0) -> OpenFile:
         if kept is not None:
             if _identity(os.lstat(path) if flags else os.stat(path)) == kept.identity:
                 return kept
-            _kept.pop(path, None)
+            with _lock:
+                _drop(path)
         # Only a file is opened at all: opening a device may do something.
         if not stat.S_ISREG((os.lstat(path) if flags else os.stat(path)).st_mode):
             raise NotFound()
         descriptor = os.open(path, _OPEN | flags)
-    except PermissionError as exc:
-        raise HTTPError(403) from exc
     except (OSError, ValueError) as exc:
+        if path in _kept:
+            with _lock:
+                _drop(path)
+        if isinstance(exc, PermissionError):
+            raise HTTPError(403) from exc
         raise NotFound() from exc
     try:
         status = os.fstat(descriptor)

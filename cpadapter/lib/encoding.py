@@ -17,9 +17,9 @@ from ..protocol.headers import BadHeaderValue, header_elements
 from ..protocol.iterators import file_generator, is_closable_iterator
 from ..protocol.params import known_charset
 from ..protocol.status import valid_status
-from . import ClosingIterator, request_field, set_vary_header, settings
+from . import ClosingIterator, checks, request_field, set_vary_header
+from .checks import checked, optional
 from .compressors import CODINGS, compress_whole, load_compressor, make_compressor
-from .settings import checked, optional
 
 if TYPE_CHECKING:
     from ..core.plan import PlanBuilder
@@ -277,10 +277,12 @@ class ResponseEncoder:
                 encoded = attempt(charset, element.value == '*')
                 if encoded is not None:
                     return charset, encoded
-            if '*' not in names and not any(e.value.lower() == 'iso-8859-1' for e in elements):
-                encoded = attempt('iso-8859-1')
+            # SPEC: RFC 9110 12.5.2: a charset that the client did not ask for is better than none, unless it says no.
+            refused = {element.value.lower() for element in elements if not element.qvalue}  # type: ignore[attr-defined]
+            if self.default_encoding.lower() not in refused and '*' not in refused:
+                encoded = attempt(self.default_encoding, True)
                 if encoded is not None:
-                    return 'iso-8859-1', encoded
+                    return self.default_encoding, encoded
         if field is None:
             message = 'Your client did not send an Accept-Charset header.'
         else:
@@ -308,7 +310,7 @@ def _failmsg(value: Any) -> str:
         value % 'utf-8'
     except (TypeError, ValueError):
         return "it has to be text with one '%r', for the charset"
-    return settings.text(value)
+    return checks.text(value)
 
 
 def _with_charset(content_type: str, charset: str) -> str:
@@ -319,9 +321,9 @@ def _with_charset(content_type: str, charset: str) -> str:
 
 
 @checked(
-    encoding=optional(settings.charset),
-    default_encoding=settings.charset,
-    errors=settings.error_handler,
+    encoding=optional(checks.charset),
+    default_encoding=checks.charset,
+    errors=checks.error_handler,
     failmsg=optional(_failmsg),
 )
 def encode(
@@ -371,22 +373,21 @@ class EncodeTool(FilterTool):
 # --- decode ---------------------------------------------------------------------------------------------------
 
 
-@checked(encoding=optional(settings.charsets), default_encoding=optional(settings.charsets))
+@checked(encoding=optional(checks.charsets), default_encoding=optional(checks.charsets))
 def decode(encoding: Any = None, default_encoding: Any = 'utf-8') -> None:
     """Say which charsets the request's body is tried in.
 
     encoding: one or a list; these and no others, whatever the client declares.
     default_encoding: one or a list, tried after the ones in force; only without `encoding`.
     """
-    request = current().request
-    if not request.process_request_body:
-        return
-    body = request.body
+    # Where the request does not read its body, the page handler may.
+    body = current().request.body
     if encoding is not None:
         body.attempt_charsets = [encoding] if isinstance(encoding, str) else list(encoding)
     elif default_encoding:
         more = [default_encoding] if isinstance(default_encoding, str) else list(default_encoding)
-        body.attempt_charsets = [*body.attempt_charsets, *(name for name in more if name not in body.attempt_charsets)]
+        # COMPAT: a charset in force already stands there twice, as the message of a failure shows.
+        body.attempt_charsets = [*body.attempt_charsets, *more]
 
 
 decode.non_blocking = True  # type: ignore[attr-defined]
@@ -396,7 +397,7 @@ decode.non_blocking = True  # type: ignore[attr-defined]
 
 
 def _codings(value: Any) -> str:
-    problem = settings.texts(value)
+    problem = checks.texts(value)
     if not problem:
         try:
             for coding in _codings_of(value):
@@ -415,7 +416,7 @@ _set_raw = dict.__setitem__
 
 
 @checked(
-    compress_level=settings.whole_number(-1, 9), mime_types=settings.texts, codings=_codings, min_size=settings.number(0)
+    compress_level=checks.whole_number(-1, 9), mime_types=checks.texts, codings=_codings, min_size=checks.number(0)
 )
 def gzip(
     compress_level: int = 5,
@@ -464,8 +465,7 @@ def gzip(
     except BadHeaderValue as exc:
         raise HTTPError(400, str(exc)) from exc
     if coding is None:
-        _refuse(response, offered)
-        return None
+        return _refuse(response, offered)
     if coding == 'identity' or not _fits_any(get(headers, 'Content-Type', ''), mime_types):
         return None
     control = get(headers, 'Cache-Control')
@@ -540,12 +540,13 @@ def _codings_of(codings: str | Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def _refuse(response: Any, offered: tuple[str, ...]) -> None:
+def _refuse(response: Any, offered: tuple[str, ...]) -> Any:
     close = getattr(response.body, 'close', None)
     if close is not None:
         close()
-    HTTPError(406, ', '.join(('identity', *offered))).set_response()
+    later = HTTPError(406, ', '.join(('identity', *offered))).set_response()
     set_vary_header(response, 'Accept-Encoding')
+    return later
 
 
 # (Content-Type, patterns) -> whether it is of them; bounded.

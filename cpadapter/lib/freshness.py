@@ -21,6 +21,7 @@ __all__ = [
     'delta_seconds',
     'fresh_seconds',
     'invalidated_uri',
+    'is_confirmed',
     'is_for_all',
     'may_store',
     'read_directives',
@@ -144,6 +145,19 @@ def fresh_seconds(code: int, headers: Any, now: float, delay: float) -> float:
     return delay if code in _HEURISTIC else 0
 
 
+def is_confirmed(stored: Any, headers: Any, since: str | None) -> bool:
+    """Say whether a 304 says that what is stored still holds. SPEC: RFC 9111 4.3.4.
+
+    stored, headers: of the stored response and of the 304, looked up without regard to case.
+    since: If-Modified-Since of its request, where that is what the 304 answers, and it has no validator itself.
+    """
+    tag = headers.get('ETag')
+    if tag:
+        return bool(stored.get('ETag') == tag)
+    date = headers.get('Last-Modified') or since
+    return bool(date) and str(stored.get('Last-Modified')) == str(date)
+
+
 # --- using ----------------------------------------------------------------------------------------------------
 
 
@@ -220,8 +234,15 @@ def invalidated_uri(base: str, path: str, reference: str) -> str | None:
 
     try:
         parts = urlsplit(urljoin(base + quote_path(path), reference))
-        if f'{parts.scheme}://{parts.netloc}'.lower() != base.lower():
+        scheme, _, host = base.partition('://')
+        if _origin(parts.scheme, parts.netloc) != _origin(scheme, host):
             return None
     except ValueError:
         return None
     return uri_key(base, quote_path(unquote(parts.path)) or '/', parts.query)
+
+
+def _origin(scheme: str, host: str) -> tuple[str, str]:
+    """Give what two URLs of one origin have in common: without the port that the scheme means anyway."""
+    scheme = scheme.lower()
+    return scheme, host.lower().removesuffix({'http': ':80', 'https': ':443'}.get(scheme, ':'))

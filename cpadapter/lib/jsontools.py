@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..context import current
 from ..errors import HTTPError
 from ..extension.tools import Tool
-from . import settings
-from .settings import checked, optional
+from . import checks
+from .checks import checked, optional
 
 if TYPE_CHECKING:
     from ..core.plan import PlanBuilder
@@ -128,7 +128,7 @@ def json_processor(entity: Any) -> None:
         raise HTTPError(400, 'Invalid JSON document') from None
 
 
-@checked(content_type=settings.texts, processor=settings.is_callable)
+@checked(content_type=checks.texts, processor=checks.is_callable)
 def json_in(
     content_type: Any = DEFAULT_TYPES,
     force: bool = True,
@@ -187,7 +187,7 @@ class JSONInTool(Tool):
             builder.take_short_bodies(hook, _ShortJSON(frozenset(name.lower() for name in media_types)))
 
 
-json_in.non_blocking = True  # type: ignore[attr-defined]
+json_in.non_blocking = json_processor.non_blocking = True  # type: ignore[attr-defined]
 
 
 def json_handler(*args: Any, **kwargs: Any) -> Any:
@@ -203,7 +203,7 @@ async def _encode_later(value: Any) -> list[bytes]:
     return [_codec.encode(await value)]
 
 
-@checked(content_type=optional(settings.text), handler=settings.is_callable)
+@checked(content_type=optional(checks.text), handler=checks.is_callable)
 def json_out(content_type: str | None = 'application/json', debug: bool = False, handler: Any = json_handler) -> None:
     """Wrap the current request's page handler so that its result is sent as JSON.
 

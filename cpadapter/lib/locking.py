@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -83,12 +84,13 @@ def lock_seconds(timeout: Any) -> float | None:
     """
     if not timeout and timeout in (None, 0):
         return None
-    if isinstance(timeout, (int, float)):
-        return float(timeout)
-    total_seconds = getattr(timeout, 'total_seconds', None)
-    if total_seconds is None:
-        raise ValueError('Lock timeout must be numeric seconds or a timedelta instance.')
-    return float(total_seconds()) or None
+    if not isinstance(timeout, (int, float)):
+        total_seconds = getattr(timeout, 'total_seconds', None)
+        if total_seconds is None:
+            raise ValueError('Lock timeout must be numeric seconds or a timedelta instance.')
+        timeout = total_seconds()
+    # Some of the system's waits cannot be told of longer times.
+    return float(timeout) if timeout and timeout < threading.TIMEOUT_MAX else None
 
 
 def _now() -> datetime:
@@ -170,7 +172,8 @@ class KeyedLocks:
         waiter = self._queue(key, owner, lambda: loop.call_soon_threadsafe(finish))
         if waiter is None:
             return True
-        limit = None if timeout is None else loop.call_later(max(0.0, timeout), finish)
+        # In no request's context: a cancelled timer keeps its own until its time has come.
+        limit = None if timeout is None else loop.call_later(max(0.0, timeout), finish, context=Context())
         with self._in_queue(key, waiter):
             try:
                 await ready

@@ -16,6 +16,8 @@ from ..context import current
 from ..extension.tools import Tool
 from ..protocol.headers import Host
 from ..protocol.messages import host_fault
+from . import checks
+from .checks import checked, optional
 from .debug import log_debug
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ _MAX_HOPS = 50
 # Peers whose answer is remembered; bounded, since strangers are among them.
 _MAX_PEERS = 1000
 
+_HOPS = 'it is the number of proxies, 0 or more'
+
 _SCHEMES = {'http': 'http', 'https': 'https', 'ws': 'http', 'wss': 'https'}
 
 
@@ -56,40 +60,23 @@ class ProxyRules:
         trusted: str | Iterable[str] | None = None,
         hops: int | None = None,
         forwarded: bool | None = None,
+        port: str | None = 'X-Forwarded-Port',
     ) -> None:
         if hops is not None and (isinstance(hops, bool) or not isinstance(hops, int) or hops < 0):
-            raise ValueError(f"'tools.proxy.hops' = {hops!r}: it is the number of proxies, 0 or more.")
+            raise ValueError(f"'tools.proxy.hops' = {hops!r}: {_HOPS}.")
         self.base = base.rstrip('/') if base else ''
         self.local = local or ''
         self.remote = remote or ''
         self.scheme = scheme or ''
+        self.port = port or ''
         self.debug = debug
         self.hops = hops
         self.forwarded = forwarded
-        self._everyone = self._unix = False
-        self._networks: list[Any] = []
         # Where proxies are counted, their addresses say nothing, unless they are asked for as well.
-        self._trust(trusted if trusted is not None else _DEFAULT if hops is None else '*')
+        words, self._networks = _read_trusted(trusted if trusted is not None else _DEFAULT if hops is None else '*')
+        self._everyone = '*' in words
+        self._unix = self._everyone or 'unix' in words
         self.peers: dict[str, bool] = {}
-
-    def _trust(self, trusted: str | Iterable[str]) -> None:
-        from ipaddress import ip_network
-
-        for entry in trusted.split(',') if isinstance(trusted, str) else trusted:
-            word = str(entry).strip()
-            if word == '*':
-                self._everyone = self._unix = True
-            elif word == 'unix':
-                self._unix = True
-            elif word:
-                for text in _NETWORKS.get(word, (word,)):
-                    try:
-                        self._networks.append(ip_network(text, strict=False))
-                    except ValueError as exc:
-                        raise ValueError(
-                            f"'tools.proxy.trusted' = {trusted!r}: {word!r} is no address or network, and none of "
-                            f"the words '*', 'loopback', 'private', 'unix'."
-                        ) from exc
 
     def _is_trusted(self, address: Any) -> bool:
         return self._everyone or any(
@@ -113,23 +100,25 @@ class ProxyRules:
         """Set base, scheme and remote address of the current request."""
         request = current().request
         headers = request.headers
-        scheme = host = ''
+        scheme = host = port = ''
         if self.hops != 0 and self.trusts_peer(request.remote.ip):
             told = [headers.get(name) for name in (self.remote, self.scheme, self.local) if name]
             standard = headers.get('Forwarded') if self.forwarded is not False else None
             if self.forwarded or (standard and not any(told)):
                 scheme, host = self._take_forwarded(request, standard or '')
-            elif any(told):
-                scheme, host = self._take_plain(request, headers)
-        if not (scheme or host or self.base or self.debug):
+            elif any(told) or (self.port and headers.get(self.port)):
+                scheme, host, port = self._take_plain(request, headers)
+        if not (scheme or host or port or self.base or self.debug):
             return
+        if self.base and not host:
+            port = ''
         own_scheme, _, own_host = request.base.partition('://')
         # What is configured says more than what is told, unless a proxy names the host itself.
         if not host:
             host = self.base or own_host
         if '://' not in host:
             host = f'{scheme or own_scheme}://{host}'
-        request.base = host
+        request.base = _with_port(host, port) if port else host
         named = _SCHEMES.get(host.partition('://')[0].lower())
         request.scheme = named or scheme or own_scheme
         if self.debug:
@@ -139,8 +128,8 @@ class ProxyRules:
 
     # -- X-Forwarded-* and their like
 
-    def _take_plain(self, request: Any, headers: Any) -> tuple[str, str]:
-        """Take the remote address from its header; give (scheme, host), '' for what is not told."""
+    def _take_plain(self, request: Any, headers: Any) -> tuple[str, str, str]:
+        """Take the remote address from its header; give (scheme, host, port), '' for what is not told."""
         depth = self.hops or 1
         if self.remote:
             field = headers.get(self.remote)
@@ -149,12 +138,14 @@ class ProxyRules:
                 depth = self._take_remote(request, [parse_node(node) for node in reversed(nodes)])
         if self._everyone and self.hops is None:
             depth = _MAX_HOPS  # what the first proxy wrote, whoever that was
-        scheme = host = ''
+        scheme = host = port = ''
         if self.scheme:
             scheme = self._scheme(_pick(headers.get(self.scheme), depth))
         if self.local:
             host = _checked_base(_pick(headers.get(self.local), depth))
-        return scheme, host
+        if self.port:
+            port = _checked_port(_pick(headers.get(self.port), depth))
+        return scheme, host, port
 
     def _scheme(self, value: str) -> str:
         value = value.lower()
@@ -205,6 +196,28 @@ class ProxyRules:
         return scheme, host
 
 
+def _read_trusted(trusted: str | Iterable[str]) -> tuple[set[str], list[Any]]:
+    """Read the setting of this name into (those of '*' and 'unix' that it holds, networks); ValueError for others."""
+    from ipaddress import ip_network
+
+    words: set[str] = set()
+    networks: list[Any] = []
+    for entry in trusted.split(',') if isinstance(trusted, str) else trusted:
+        word = str(entry).strip()
+        if word in ('*', 'unix'):
+            words.add(word)
+        elif word:
+            for text in _NETWORKS.get(word, (word,)):
+                try:
+                    networks.append(ip_network(text, strict=False))
+                except ValueError as exc:
+                    raise ValueError(
+                        f"'tools.proxy.trusted' = {trusted!r}: {word!r} is no address or network, and none of "
+                        f"the words '*', 'loopback', 'private', 'unix'."
+                    ) from exc
+    return words, networks
+
+
 def _pick(field: str | None, depth: int) -> str:
     """Give the value that the outermost trusted proxy wrote, of a list to which each proxy adds one at its end."""
     if not field:
@@ -224,6 +237,17 @@ def _checked_base(value: str) -> str:
     if not host or not host.isascii() or host_fault(host, (1, 0)) is not None:
         return ''
     return f'{match[1].lower()}://{host}' if match else host
+
+
+def _checked_port(value: str) -> str:
+    """Give a port as it was told; '' for what is none, and for those of http and https, which no address names."""
+    good = value.isascii() and value.isdigit() and len(value) <= 5 and 0 < int(value) <= 65535
+    return str(int(value)) if good and int(value) not in (80, 443) else ''
+
+
+def _with_port(base: str, port: str) -> str:
+    """Add a port to a base that has none."""
+    return base if re.search(r':[0-9]*\Z', base.partition('://')[2]) else f'{base}:{port}'
 
 
 def parse_node(text: str) -> tuple[Any, int | None]:
@@ -300,6 +324,42 @@ def parse_forwarded(field: str) -> list[dict[str, str]]:
 # --- the tool -------------------------------------------------------------------------------------------------
 
 
+def _header(value: Any) -> str:
+    return checks.field_name(value) if value else ''
+
+
+def _base(value: Any) -> str:
+    problem = checks.text(value)
+    if not problem and value:
+        match = re.fullmatch(r'(?:([^:/]*)://)?[^\s/?#][^\s?#]*', value)
+        if match is None or (match[1] or 'http').lower() not in _SCHEMES:
+            return "it has to be a host, or a scheme with it, such as 'https://www.example.com'"
+    return problem
+
+
+def _trusted(value: Any) -> str:
+    problem = '' if isinstance(value, (tuple, list, set, frozenset)) else checks.texts(value)
+    if not problem:
+        try:
+            _read_trusted(value)
+        except ValueError as exc:
+            return str(exc).partition(': ')[2].rstrip('.')
+    return problem
+
+
+def _hops(value: Any) -> str:
+    return _HOPS if checks.whole_number(0)(value) else ''
+
+
+@checked(
+    base=optional(_base),
+    local=_header,
+    remote=_header,
+    scheme=_header,
+    port=_header,
+    trusted=optional(_trusted),
+    hops=optional(_hops),
+)
 def proxy(
     base: str | None = None,
     local: str | None = 'X-Forwarded-Host',
@@ -309,6 +369,7 @@ def proxy(
     trusted: str | Iterable[str] | None = None,
     hops: int | None = None,
     forwarded: bool | None = None,
+    port: str | None = 'X-Forwarded-Port',
 ) -> None:
     """Change `request.base`, `request.scheme` and `request.remote` to what a proxy in front of the server tells.
 
@@ -319,13 +380,15 @@ def proxy(
     hops: the number of proxies in front, which are then counted; None goes by `trusted`, past every trusted address.
     forwarded: True reads Forwarded (RFC 7239) instead of the three headers, False never does, None where a request
         has none of the three.
+    port: the header that tells the port, where the host that counts has none and `base` is not it; '' or None reads
+        none. 80 and 443 go without saying, whatever the scheme.
 
     Addresses are read from the right, where the nearest proxy wrote. The scheme is http or https, a host what the
     Host header may be; any other value is passed over.
     """
     if trusted is not None and not isinstance(trusted, str):
         trusted = tuple(trusted)
-    _rules(base, local, remote, scheme, debug, trusted, hops, forwarded).apply()
+    _rules(base, local, remote, scheme, debug, trusted, hops, forwarded, port).apply()
 
 
 @lru_cache(64)

@@ -6,14 +6,14 @@ async callables may stand for any of the steps. It does not know how sessions ar
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..context import current
+from ..context import current, on_a_loop
 from ..errors import HTTPError, HTTPRedirect, current_url
 from ..extension.hooks import drive, is_async_callable
 from ..extension.tools import HandlerTool, UnknownSetting
+from . import checks
 from .debug import log_debug
 from .origin import local_url, require_same_origin
 
@@ -227,7 +227,7 @@ class SessionAuth:
 
     async def _call(self, step: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         # A plain step may wait for a database or a session's store.
-        if _on_a_loop() and not is_async_callable(step):
+        if on_a_loop() and not is_async_callable(step):
             return await current().app.offload(lambda: step(*args, **kwargs))
         result = step(*args, **kwargs)
         return await result if hasattr(result, '__await__') else result
@@ -235,11 +235,6 @@ class SessionAuth:
     def _log(self, text: str) -> None:
         if self.debug:
             log_debug(text, 'TOOLS.SESSAUTH')
-
-
-def _on_a_loop() -> bool:
-    asyncio = sys.modules.get('asyncio.events')
-    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 def _one(name: str, value: Any) -> str:
@@ -254,6 +249,12 @@ def _escape(text: Any) -> str:
     return escape(str(text))
 
 
+_CHECKS: dict[str, Any] = {
+    name: checks.is_callable for name, value in vars(SessionAuth).items() if name[0] != '_' and callable(value)
+}
+
+
+@checks.checked(session_key=checks.text, status=checks.status_between(200, 599), **_CHECKS)
 def session_auth(**kwargs: Any) -> bool:
     """Ask for a login before any page below; True if the response is made already.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from contextlib import contextmanager
@@ -18,11 +17,11 @@ from datetime import datetime, timedelta, timezone
 from functools import lru_cache, partial
 from typing import Any
 
-from ..context import current
+from ..context import current, on_a_loop
 from .locking import LockTimeout, lock_seconds
 from .sessionshared import SharedAttribute, Sharing
 
-__all__ = ['ANY_ID', 'OWN_ID', 'Session', 'as_aware', 'log_line', 'on_a_loop', 'shortened']
+__all__ = ['ANY_ID', 'OWN_ID', 'Session', 'as_aware', 'log_line', 'shortened']
 
 # What `generate_id` gives, and what the ids of a class with a `generate_id` of its own may consist of.
 OWN_ID = re.compile(r'[0-9a-f]{40}')
@@ -34,12 +33,6 @@ _UNKNOWN: Any = object()
 # Seconds between two attempts to take a lock that another process holds: the first, and the longest.
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
-
-
-def on_a_loop() -> bool:
-    """Say whether an event loop runs in this thread, so that nothing here may wait."""
-    asyncio = sys.modules.get('asyncio.events')
-    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 def shortened(id: Any) -> str:
@@ -262,16 +255,32 @@ class Session(Sharing):
             if self.blocking:
                 self._refuse_on_loop('load')
             record = self._load()
-        if record is None:
-            self._data = {}
+        # PERF: what was found to last when the session was taken up, and is still the same, is good for once: this
+        # saves 0.2 microseconds.
+        if record is not None and (record[1] is looked_at or as_aware(record[1]) > self.now()):
+            self._data = record[0]
         else:
-            data, expiry = record
-            # PERF: what was found to last when the session was taken up, and is still the same, is good for once: this
-            # saves 0.2 microseconds.
-            self._data = data if expiry is looked_at or as_aware(expiry) > self.now() else {}
+            self._data = {}
+            if not self.loaded and self._id == self.originalid:
+                self._leave_id()
         self.loaded = True
         if self.shared.clean_thread is None:
             self.shared.watch(self)
+
+    def _leave_id(self) -> None:
+        """Take another id, where the session is gone since it was taken up: what was given up never comes back.
+
+        While this request waited for the lock, the one that had it may have logged its user in, or out.
+        """
+        moves_lock = self.locked and not self.has_own_lock()
+        if moves_lock:
+            if self.blocking and on_a_loop():
+                return
+            self.release_lock()
+        self.missing = True
+        self._draw_id()
+        if moves_lock:
+            self.acquire_lock()
 
     def fetch(self) -> None:
         """Read what is stored, so that `load` need not wait."""

@@ -10,11 +10,11 @@ import logging
 import os
 from typing import Any
 
-from ..context import current
+from ..context import current, on_a_loop
 from ..protocol.iterators import is_iterator
 from . import set_vary_header
 from .locking import lock_seconds
-from .sessionbase import Session, log_line, on_a_loop, shortened
+from .sessionbase import Session, log_line, shortened
 from .sessioncookie import SessionCookie
 from .sessionstores import RamSession
 

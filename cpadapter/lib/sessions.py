@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..context import current
 from ..extension.tools import Tool
 from ..protocol.iterators import is_iterator
+from . import checks
+from .checks import checked, optional
 
 if TYPE_CHECKING:
     from .locking import LockTimeout as LockTimeout
@@ -79,6 +81,47 @@ def _make_hooks(storage_type: str | None = None, storage_class: Any = None, **se
     return SessionHooks(storage_class or module.RamSession, **settings)
 
 
+def _cookie_text(value: Any) -> str:
+    """Check what stands in a cookie as it is. SPEC: RFC 6265 4.1.1."""
+    problem = checks.text(value)
+    return problem or ('' if value.isprintable() and ';' not in value else 'a cookie cannot hold it')
+
+
+def _locking(value: Any) -> str:
+    """Check against slips of the pen: any other word leaves the lock to the application."""
+    from ..core.config import nearest
+
+    known = ('implicit', 'early', 'explicit')
+    near = nearest(value, known) if isinstance(value, str) and value not in known else None
+    return (
+        f'it looks like {near!r}, and is another word: that would leave the lock to the page handlers' if near else ''
+    )
+
+
+def _lock_timeout(value: Any) -> str:
+    from .locking import lock_seconds
+
+    try:
+        lock_seconds(value)
+    except ValueError as exc:
+        return str(exc).rstrip('.')
+    return ''
+
+
+@checked(
+    storage_type=optional(checks.text),
+    storage_class=optional(checks.is_class),
+    name=checks.cookie_name,
+    timeout=optional(checks.number(0)),
+    clean_freq=optional(checks.number(0)),
+    path=optional(_cookie_text),
+    path_header=optional(checks.field_name),
+    domain=optional(_cookie_text),
+    samesite=optional(checks.samesite),
+    storage_path=optional(checks.folder),
+    locking=optional(_locking),
+    lock_timeout=_lock_timeout,
+)
 def init(
     storage_type: str | None = None,
     path: str | None = None,

@@ -82,15 +82,22 @@ class Shared:
             try:
                 sweeper.clean_up()
             except Exception:
-                self.site.log.error('Cleaning up sessions failed.', 'TOOLS.SESSIONS', logging.ERROR, traceback=True)
+                self._log_failure()
 
     def sweep_if_late(self, session: Any) -> None:
         """Remove some of what has expired where no thread does: there are hosts in which threads do not run."""
         self._postpone()
         sweeper = self._sweepers.get((type(session), getattr(session, 'storage_path', None)))
-        if sweeper is not None and not sweeper.clean_up_within(_SHORT_SWEEP):
-            # Not all of it: the next request that saves goes on, a second later at the earliest.
-            self.late = time.monotonic() + 1
+        try:
+            if sweeper is not None and not sweeper.clean_up_within(_SHORT_SWEEP):
+                # Not all of it: the next request that saves goes on, a second later at the earliest.
+                self.late = time.monotonic() + 1
+        except Exception:
+            # It is not for this request, which has saved, to fail by it.
+            self._log_failure()
+
+    def _log_failure(self) -> None:
+        self.site.log.error('Cleaning up sessions failed.', 'TOOLS.SESSIONS', logging.ERROR, traceback=True)
 
     def _postpone(self) -> None:
         if self.clean_thread is not None:

@@ -5,6 +5,7 @@ Each is told by Session what to do with one record. Requests, cookies and event 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import pickle
@@ -14,9 +15,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from ..context import current
+from ..context import current, on_a_loop
 from .locking import FileLock
-from .sessionbase import ANY_ID, OWN_ID, Session, as_aware, log_line, on_a_loop, shortened
+from .sessionbase import ANY_ID, OWN_ID, Session, as_aware, log_line, shortened
 from .sessionshared import Shared, SharedAttribute
 
 __all__ = ['FileSession', 'MemcachedSession', 'RamSession']
@@ -137,6 +138,20 @@ class _Packed:
             return None
 
 
+# What is no better the next time.
+_NEVER_READABLE = (errno.EACCES, errno.EISDIR, errno.ELOOP, errno.EPERM)
+_READ = os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NOFOLLOW', 0)
+
+
+def _open_own(path: str, flags: int) -> int:
+    """Open a file for reading; PermissionError for one that another user wrote, whose pickle may hold anything."""
+    fd = os.open(path, _READ)
+    if hasattr(os, 'geteuid') and os.fstat(fd).st_uid != os.geteuid():
+        os.close(fd)
+        raise PermissionError(errno.EPERM, 'its file belongs to another user')
+    return fd
+
+
 class FileSession(Session, _Packed):
     """Sessions in files, one each, in the folder `storage_path`; several processes may share it.
 
@@ -152,6 +167,8 @@ class FileSession(Session, _Packed):
     TEMPORARY_SUFFIX = '.tmp'
 
     _file_lock: FileLock | None = None
+    # Names of files that a clean-up had no time for.
+    _unswept: list[str] = []
 
     def __init__(self, id: str | None = None, **kwargs: Any) -> None:
         path = kwargs.get('storage_path', self.storage_path)
@@ -184,14 +201,22 @@ class FileSession(Session, _Packed):
         record = self._load()
         if record is not None:
             return bool(record[1] > self.now())
-        self._delete()
+        try:
+            self._delete()
+        except (PermissionError, IsADirectoryError):
+            pass  # it stays, to be found no better the next time
         return False
 
     def _load(self, path: str | None = None) -> Any:
         try:
-            with open(path or self._get_file_path(), 'rb') as file:
+            with open(path or self._get_file_path(), 'rb', opener=_open_own) as file:
                 data = file.read()
         except FileNotFoundError:
+            return None
+        except OSError as exc:
+            if exc.errno not in _NEVER_READABLE:
+                raise
+            log_line(f'The stored session {shortened(self._id)} is taken as empty: {exc.strerror}', logging.WARNING)
             return None
         return self._read_record(data)
 
@@ -253,13 +278,18 @@ class FileSession(Session, _Packed):
         return sum('.' not in name for name in self._names())
 
     def clean_up(self) -> None:
+        self._unswept = []
         self.clean_up_within(float('inf'))
 
     def clean_up_within(self, seconds: float) -> bool:
         end = time.monotonic() + seconds
         now = self.now()
-        for name in self._names():
+        # What there was no time for comes first: else the same files would be looked at each time.
+        names, self._unswept = self._unswept or self._names(), []
+        failed: OSError | None = None
+        for number, name in enumerate(names):
             if time.monotonic() > end:
+                self._unswept = names[number:]
                 return False
             path = os.path.join(self.storage_path, name)
             try:
@@ -271,6 +301,10 @@ class FileSession(Session, _Packed):
                     self._remove_remains(path)
             except FileNotFoundError:
                 pass  # another process was quicker
+            except OSError as exc:
+                failed = exc  # the others can go all the same
+        if failed is not None:
+            raise failed
         return True
 
     def _remove_expired(self, path: str, now: datetime) -> None:

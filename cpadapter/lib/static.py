@@ -10,6 +10,7 @@ import io
 import os
 import re
 import stat
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,10 @@ from ..protocol.files import CHUNK, FileBody, PartsBody
 from ..protocol.headers import BadHeaderValue
 from ..protocol.iterators import file_generator
 from ..protocol.ranges import get_ranges, merge_ranges
-from . import field_getter, request_field, set_vary_header, settings
+from . import checks, field_getter, request_field, set_vary_header
+from .checks import checked, optional
 from .cptools import log_debug, trailing_slash, validate_etags, validate_since
 from .disk import NOFOLLOW, OpenFile, find_inside, open_file
-from .settings import checked, optional
 
 if TYPE_CHECKING:
     from ..core.plan import PlanBuilder
@@ -265,6 +266,15 @@ def _serve(
         raise
 
 
+class _NotAcceptable(HTTPError):
+    """The error 406 of a choice by Accept-Encoding, which its page tells as well."""
+
+    def set_response(self) -> Any:
+        later = super().set_response()
+        set_vary_header(current().response, 'Accept-Encoding')
+        return later
+
+
 def _coded(
     exchange: Any, path: str, opened: OpenFile, flags: int, siblings: tuple[str, ...]
 ) -> tuple[str, OpenFile] | None:
@@ -282,7 +292,7 @@ def _coded(
         with HTTPError.handle(BadHeaderValue, 400):
             coding = choose_coding(field, left)
         if coding is None:
-            raise HTTPError(406, ', '.join(('identity', *siblings)))
+            raise _NotAcceptable(406, ', '.join(('identity', *siblings)))
         if coding == 'identity':
             return None
         sibling = None
@@ -338,7 +348,7 @@ def _ranges_asked(exchange: Any, headers: Any, length: int) -> list[tuple[int, i
     """Give the ranges to send, [] if none can be; None for all of it. Says that there are ranges.
 
     SPEC: RFC 9110 13.1.5 and 14.2: ranges are for GET; If-Range must be this very ETag, a strong one, or this
-    very date.
+    very date, a strong one as well.
     """
     request = exchange.request
     if (request.__dict__.get('protocol') or exchange.head.version) < (1, 1):
@@ -351,10 +361,21 @@ def _ranges_asked(exchange: Any, headers: Any, length: int) -> list[tuple[int, i
     if condition is not None:
         condition = condition.strip()
         is_same = condition == headers.get('ETag') and condition[:1] == '"'
-        if not is_same and condition != headers.get('Last-Modified'):
+        if not is_same and (condition != headers.get('Last-Modified') or not _is_settled(condition)):
             return None
     ranges = get_ranges(field, length)
     return ranges if ranges is None else merge_ranges(ranges)
+
+
+def _is_settled(modified: str) -> bool:
+    """Say whether the second of a date is over, so that nothing dated in it can change once more.
+
+    SPEC: RFC 9110 8.8.2.2: a date is a strong validator where nothing changed twice during its second.
+    """
+    from werkzeug.http import parse_date
+
+    date = parse_date(modified)
+    return date is not None and date.timestamp() + 1 <= time.time()
 
 
 def _respond_partly(
@@ -449,13 +470,13 @@ def _precompressed(value: Any) -> str:
 
 
 _CHECKS: dict[str, Any] = {
-    'match': optional(settings.regex),
-    'content_types': optional(settings.types_by_extension),
+    'match': optional(checks.regex),
+    'content_types': optional(checks.types_by_extension),
     'precompressed': _precompressed,
 }
 
 
-@checked(dir=settings.folder, root=optional(settings.folder), section=settings.text, index=optional(settings.text), **_CHECKS)
+@checked(dir=checks.folder, root=optional(checks.folder), section=checks.text, index=optional(checks.text), **_CHECKS)
 def staticdir(
     section: str,
     dir: str,
@@ -548,7 +569,7 @@ def _follow_dots(section: str, folder: str, branch: str) -> None:
     raise redirect
 
 
-@checked(filename=settings.folder, root=optional(settings.folder), **_CHECKS)
+@checked(filename=checks.folder, root=optional(checks.folder), **_CHECKS)
 def staticfile(
     filename: str,
     root: str | None = None,
@@ -579,8 +600,10 @@ class StaticTool(HandlerTool):
         if self.callable in (staticdir, staticfile):
             name = 'dir' if self.callable is staticdir else 'filename'
             if name not in settings:
-                # The section comes with it.
+                # What is misspelt comes first: it may be the one that is missing. The section comes with the folder.
+                given = {'section': '', **settings} if name == 'dir' else settings
+                self._check_settings({**given, name: ''})
                 raise MissingSetting([name])
             if not settings.get('root') and not os.path.isabs(os.path.expanduser(settings[name])):
-                raise BadSetting(name, f'it has to be absolute, or {self.namespace}.{self._name}.root has to be set')
+                raise BadSetting(name, f'it is relative: make it absolute, or set {self.namespace}.{self._name}.root')
         super().compile(builder, settings)

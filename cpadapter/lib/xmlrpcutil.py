@@ -7,18 +7,29 @@ Source: http://xmlrpc.com/spec.md
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ..context import current
+from ..extension.hooks import is_async_callable
+from ..extension.tools import ErrorTool
+from . import checks
 
-__all__ = ['XMLRPCController', 'on_error', 'parse_call', 'patched_path', 'process_body', 'respond']
+if TYPE_CHECKING:
+    from ..core.plan import PlanBuilder
+
+__all__ = ['XMLRPCController', 'XMLRPCTool', 'on_error', 'parse_call', 'patched_path', 'process_body', 'respond']
 
 # Elements inside each other; three to five of them make one level of an array or struct.
 MAX_DEPTH = 300
 
 # Characters of a method's name that are told and logged where there is no such method.
 _MAX_NAME = 200
+
+# SPEC: XML 1.0, 2.2. What str holds and UTF-8 does not is among them.
+_NOT_IN_XML = '[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]'
 
 _HIDDEN = 'The server encountered an unexpected condition which prevented it from fulfilling the request.'
 
@@ -96,30 +107,44 @@ def patched_path(path: str) -> str:
 
 
 def respond(body: Any, encoding: str = 'utf-8', allow_none: Any = 0) -> None:
-    """Make a value, or a Fault, the current response. Raises TypeError for what XML-RPC cannot say."""
+    """Make a value, or a Fault, the current response.
+
+    Raises TypeError for what XML-RPC cannot say, UnsayableValue for text with characters that XML cannot hold.
+    """
     from xmlrpc.client import Fault, dumps
 
     if not isinstance(body, Fault):
         body = (body,)
     text = dumps(body, methodresponse=True, encoding=encoding, allow_none=bool(allow_none))
+    wrong = re.search(_NOT_IN_XML, text)
+    if wrong is not None:
+        raise UnsayableValue(
+            f'The result holds the character U+{ord(wrong[0]):04X}, which no XML document may: send bytes in its place.'
+        )
     response = current().response
     response.status = '200 OK'
     response.stream = False
     data = text.encode(encoding, 'xmlcharrefreplace')
     response.body = data
-    response.headers['Content-Type'] = 'text/xml'
+    # The header's charset goes before the one in the document (RFC 7303 3): `encode` adds UTF-8 where none is named.
+    response.headers['Content-Type'] = 'text/xml' if encoding == 'utf-8' else f'text/xml;charset={encoding}'
     response.headers['Content-Length'] = str(len(data))
 
 
+@checks.checked(encoding=checks.charset)
 def on_error(*args: Any, **kwargs: Any) -> None:
     """Make the exception that is being handled a fault; its text is told where tracebacks are shown."""
     from xmlrpc.client import Fault
 
     error = sys.exc_info()[1]
-    shown = isinstance(error, UnknownMethod) or current().request.show_tracebacks
+    shown = isinstance(error, (UnknownMethod, UnsayableValue)) or current().request.show_tracebacks
     text = str(error) if shown else _HIDDEN
     # Characters that no XML document may hold.
     respond(Fault(1, ''.join([char if char.isprintable() or char in '\t\n' else '\ufffd' for char in text])))
+
+
+class UnsayableValue(ValueError):
+    """Text in a result that would make the answer a document which no client can read."""
 
 
 class UnknownMethod(Exception):
@@ -150,7 +175,10 @@ class XMLRPCController:
     async def _default_on_loop(self, vpath: tuple[Any, ...], params: dict[str, Any]) -> Any:
         body = _body()
         arguments, method = _read_call(await body.aread() if body is not None else b'')
-        result = self._method(method)(*vpath, *arguments, **params)
+        call = self._method(method)
+        if is_async_callable(call):
+            return _answer(await call(*vpath, *arguments, **params))
+        result = await current().app.offload(partial(call, *vpath, *arguments, **params))
         return _answer(await result if hasattr(result, '__await__') else result)
 
     def _method(self, name: str) -> Any:
@@ -174,6 +202,20 @@ def _answer(value: Any) -> Any:
 
 async def _answer_later(value: Any) -> Any:
     return _answer(await value)
+
+
+class XMLRPCTool(ErrorTool):
+    """The `xmlrpc` tool: its settings are read by the controllers, and another one is told when a plan is compiled."""
+
+    SETTINGS = frozenset(('allow_none', 'debug', 'encoding', 'priority'))
+
+    def compile(self, builder: PlanBuilder, settings: dict[str, Any]) -> None:
+        app = current().app
+        for name, value in settings.items():
+            if name not in self.SETTINGS and app is not None:
+                prefix = f'{self.namespace}.{self._name}.'
+                app.report_unknown(prefix + name, value, [prefix + known for known in self.SETTINGS])
+        super().compile(builder, settings)
 
 
 on_error.non_blocking = True  # type: ignore[attr-defined]

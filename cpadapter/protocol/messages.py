@@ -60,6 +60,8 @@ class RequestHead:
     on_loop = False
     # True where the thread that runs the page handler is not the one that opens the exchange.
     defers = False
+    # The messages of a WebSocket, if this is the head of its handshake.
+    connection: Any = None
     # The request that something outside redirected from, if it says so.
     previous: Any = None
 
@@ -98,6 +100,14 @@ class RequestHead:
     async def read_first(self, length: int) -> bytes:
         """Take what comes first of a body of `length` bytes; the reader gives the rest."""
         return b''
+
+    def is_disconnected(self) -> bool:
+        """Say whether the client is known to have left."""
+        return False
+
+    async def left(self) -> None:
+        """Wait, on an event loop, until the client leaves: for ever where nobody can tell."""
+        raise NotImplementedError
 
     @property
     def scheme(self) -> str:

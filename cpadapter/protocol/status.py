@@ -106,6 +106,8 @@ def valid_status(status: Any) -> tuple[int, str, str]:
     since it becomes part of a line of the response.
     Raises ValueError for anything else, and for a code outside 100 to 599.
     """
+    if type(status) is int and 100 <= status <= 599 and status in response_codes:
+        return (status, *response_codes[status])
     if not status:
         status = 200
     reason = None

@@ -1,16 +1,11 @@
 """The wiki in a real browser: headless Chromium against gunicorn and uvicorn, each started on a free port.
 
-Needs selenium, chromium and chromedriver. Without a browser the tests are skipped, except where the environment
-variable CI is set: there they fail. Screenshots stay in the test's temporary folder.
+Without a browser the tests are skipped, except where the environment variable CI is set: there they fail.
+Screenshots stay in the test's temporary folder.
 """
 
 import json
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import WAIT, until
+from live import Live, command, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-WAIT = 20  # seconds for a server or a page, far more than either needs
 
-SERVERS = {
-    'gunicorn': ['gunicorn', '--bind', '{address}', '--threads', '4', '--no-control-socket', 'wiki.app:application'],
-    'uvicorn': ['uvicorn', '--host', '127.0.0.1', '--port', '{port}', 'wiki.app:application'],
-}
+SERVERS = ['gunicorn-gthread', 'uvicorn']
 
 
 @dataclass
@@ -37,33 +30,20 @@ class Served:
     broken: bool = False
 
 
-@pytest.fixture(params=list(SERVERS))
+@pytest.fixture(params=SERVERS)
 def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
     """Serve the wiki, with fresh data, by the server that the test is run with."""
-    name: str = request.param
-    if not find_module(name):
-        unavailable(f'{name} is not installed')
-    port = free_port()
-    data, log = tmp_path / 'data', tmp_path / 'server.log'
-    command = [part.format(address=f'127.0.0.1:{port}', port=port) for part in SERVERS[name]]
-    paths = [path for path in (os.environ.get('PYTHONPATH'), str(ROOT)) if path]
-    environment = {**os.environ, 'WIKI_DATA': str(data), 'PYTHONPATH': os.pathsep.join(paths)}
-    with log.open('wb') as output:
-        process = subprocess.Popen(
-            [sys.executable, '-m', *command], cwd=ROOT / 'examples', env=environment, stdout=output, stderr=output
-        )
+    port, data = free_port(), tmp_path / 'data'
+    words = command(request.param, 'wiki.app:application', port)
+    live = Live(words, port, ROOT / 'examples', tmp_path / 'server.log', WIKI_DATA=str(data))
+    wiki = Served(f'http://127.0.0.1:{port}', data)
     try:
-        wait_until_served(process, port, log)
-        wiki = Served(f'http://127.0.0.1:{port}', data)
+        live.ready()
         yield wiki
+        live.end(timeout=WAIT)
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=WAIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    assert ('Traceback' in log.read_text()) == wiki.broken
+        live.kill()
+    assert ('Traceback' in live.printed) == wiki.broken
 
 
 class Reader:
@@ -111,9 +91,7 @@ class Reader:
         self.until(arrived)
 
     def until(self, condition: Callable[[], object]) -> None:
-        from selenium.webdriver.support.wait import WebDriverWait
-
-        WebDriverWait(self.driver, WAIT, poll_frequency=0.05).until(lambda driver: condition())
+        until(self.driver, condition)
 
     def write(self, selector: str, text: str) -> None:
         field = self.one(selector)
@@ -125,9 +103,9 @@ class Reader:
 
 
 @pytest.fixture
-def reader(browser: Any, served: Served, tmp_path: Path) -> Reader:
+def reader(browser: Callable[[], Any], served: Served, tmp_path: Path) -> Reader:
     """Give a person in front of the wiki."""
-    return Reader(browser, served.base, tmp_path)
+    return Reader(browser(), served.base, tmp_path)
 
 
 def create(reader: Reader, title: str, text: str) -> None:

@@ -333,3 +333,11 @@ def test_a_mistake_in_config_is_told_with_its_place(client, mount):
     log = '\n'.join(client.errors)
     assert "'throttle.limit.rat' = 5 in section [/search]" in log
     assert "Did you mean 'rate'?" in log
+
+
+def test_a_value_that_cannot_be_meant_is_told_as_those_of_built_in_tools_are(client, mount):
+    mount({'/': {'throttle.limit.on': True}, '/search': {'throttle.limit.per': '60 s'}})
+    assert client.get('/').status == 200
+    assert client.get('/search').status == 500
+    told = "'throttle.limit.per' = '60 s' in section [/search]: it has to be a number above 0."
+    assert any(told in line for line in client.errors)

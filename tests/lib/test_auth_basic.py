@@ -119,9 +119,11 @@ def test_a_backslash_in_the_realm_is_escaped(site):
 
 @pytest.mark.parametrize('realm', ['a"b', 'a\r\nX-Evil: 1'])
 def test_a_realm_that_cannot_be_sent_is_an_error_of_the_application(site, realm):
-    answer = site(realm=realm).get('/x')
+    client = site(realm=realm)
+    answer = client.get('/x')
     assert answer.status == 500
     assert 'X-Evil' not in answer.headers
+    assert f"'tools.auth_basic.realm' = {realm!r} in section [/]" in ''.join(client.errors)
 
 
 @pytest.mark.parametrize('missing', ['realm', 'checkpassword'])

@@ -32,7 +32,12 @@ from cpadapter.lib.auth_digest import (
 USERS = {'ada': 'secret', 'jos\u00e9': 'pass\u00e9', 'empty': ''}
 REALM = 'the realm'
 KEY = 'a565c27146791cfb'
-HASHES = {'MD5': hashlib.md5, 'SHA-256': hashlib.sha256}
+HASHES = {
+    'MD5': hashlib.md5,
+    'SHA-256': hashlib.sha256,
+    'SHA-512-256': lambda data: hashlib.new('sha512_256', data),
+}
+HAS_512 = 'sha512_256' in hashlib.algorithms_available
 
 
 def answer_to(
@@ -256,6 +261,133 @@ class TestProof:
         assert client.post('/x', form={'a': '1'}, headers={}).status == 401
         challenge = challenges(client.get('/x'))[0]
         assert client.post('/x', form={'a': '1'}, headers=answer_to(challenge, method='POST')).status == 200
+
+    @pytest.mark.parametrize('nothing', [None, ''])
+    def test_no_proof_is_right_for_a_user_without_ha1(self, site, nothing):
+        client = site(get_ha1=lambda realm, user: nothing)
+        challenge = challenges(client.get('/x'))[0]
+        header = answer_to(challenge, user='anybody')['Authorization'].encode('latin-1').decode('utf-8')
+        auth = HttpDigestAuthorization(header, 'GET')
+        for ha1 in ('', '0' * 32):
+            forged = header.replace(auth.response, auth.request_digest(ha1))
+            assert client.get('/x', headers={'Authorization': forged}).status == 401
+
+    @pytest.mark.skipif(not HAS_512, reason='needs an OpenSSL with SHA-512/256')
+    @pytest.mark.parametrize('algorithm', ['SHA-512-256', 'SHA-512-256-sess'])
+    def test_sha_512_256_is_taken_where_it_is_offered(self, site, algorithm):
+        ha1 = HASHES['SHA-512-256'](f'ada:{REALM}:secret'.encode()).hexdigest()
+        for get_ha1 in (get_ha1_dict_plain(USERS), get_ha1_dict({'ada': ha1})):
+            client = site(get_ha1=get_ha1, algorithms=['SHA-512-256'])
+            (challenge,) = challenges(client.get('/x'))
+            assert parameters(challenge)['algorithm'] == 'SHA-512-256'
+            assert client.get('/x', headers=answer_to(challenge, algorithm=algorithm)).text == 'hello ada'
+            assert client.get('/x', headers=answer_to(challenge, password='other', algorithm=algorithm)).status == 401
+        challenge = challenges(site().get('/x'))[0]
+        assert site().get('/x', headers=answer_to(challenge, algorithm=algorithm)).status == 401
+
+
+def hashed_name(user, algorithm='MD5', realm=REALM):
+    return HASHES[algorithm](f'{user}:{realm}'.encode()).hexdigest()
+
+
+def answer_by_hash(challenge, user='ada', algorithm='MD5', **more):
+    """Give the header of a client that hides the name."""
+    header = answer_to(challenge, user, algorithm=algorithm, userhash='true', **more)['Authorization']
+    name = user.encode().decode('latin-1')
+    return {'Authorization': header.replace(f'username="{name}"', f'username="{hashed_name(user, algorithm)}"')}
+
+
+class TestUserhash:
+    """RFC 7616 section 3.4.4."""
+
+    @pytest.mark.parametrize('algorithm', ['MD5', 'SHA-256'])
+    @pytest.mark.parametrize('user', ['ada', 'jos\u00e9'])
+    def test_names_may_be_hidden_where_that_is_offered(self, site, user, algorithm):
+        client = site(userhash=True)
+        found = challenges(client.get('/x'))
+        assert [parameters(challenge)['userhash'] for challenge in found] == ['true', 'true']
+        answer = client.get('/x', headers=answer_by_hash(found[0], user, algorithm, password=USERS[user]))
+        assert answer.text == f'hello {user}'
+        again = answer_to(found[0], user, USERS[user], nc=2, algorithm=algorithm)
+        assert client.get('/x', headers=again).text == f'hello {user}'
+
+    def test_it_is_not_offered_unless_that_is_asked_for(self, site):
+        client = site()
+        challenge = challenges(client.get('/x'))[0]
+        assert 'userhash' not in parameters(challenge)
+        assert client.get('/x', headers=answer_by_hash(challenge)).status == 401
+
+    def test_a_hash_of_nobodys_name_is_refused(self, site):
+        name = hashed_name('nobody')
+        # Not even where somebody is called what the hash is.
+        client = site(userhash=True, get_ha1=get_ha1_dict_plain({'ada': 'secret', name: 'secret'}))
+        challenge = challenges(client.get('/x'))[0]
+        header = answer_to(challenge, name, userhash='true')
+        assert client.get('/x', headers=header).status == 401
+        assert client.get('/x', headers=answer_by_hash(challenge, password='other')).status == 401
+
+    def test_dicts_and_files_find_names(self, tmp_path):
+        path = tmp_path / 'users'
+        ha1 = md5_hex(f'ada:{REALM}:secret')
+        path.write_text(f'bob:other:{"0" * 32}\nada:{REALM}:{ha1}\nada:other:{ha1}\n')
+        for get_ha1 in (get_ha1_dict_plain(USERS), get_ha1_dict({'ada': ha1}), get_ha1_file_htdigest(str(path))):
+            assert get_ha1.username_of(REALM, hashed_name('ada'), 'MD5') == 'ada'
+            assert get_ha1.username_of(REALM, hashed_name('ada').upper(), 'MD5') == 'ada'
+            assert get_ha1.username_of(REALM, hashed_name('ada'), 'SHA-256') is None
+            assert get_ha1.username_of(REALM, hashed_name('bob'), 'MD5') is None
+            assert get_ha1.username_of(REALM, '\u00e9', 'MD5') is None
+
+    @pytest.mark.parametrize('finds_async', [False, True])
+    @pytest.mark.parametrize('asks_async', [False, True])
+    def test_both_look_ups_may_be_async(self, site, finds_async, asks_async):
+        plain = get_ha1_dict_plain(USERS)
+
+        def get_ha1(realm, user):
+            return plain(realm, user)
+
+        async def aget_ha1(realm, user):
+            return plain(realm, user)
+
+        async def ausername_of(*args):
+            return plain.username_of(*args)
+
+        asked = aget_ha1 if asks_async else get_ha1
+        asked.username_of = ausername_of if finds_async else plain.username_of
+        client = site(userhash=True, get_ha1=asked)
+        challenge = challenges(client.get('/x'))[0]
+        assert client.get('/x', headers=answer_by_hash(challenge)).text == 'hello ada'
+
+    @pytest.mark.parametrize('changed', [{'userhash': 'maybe'}, {'username': None, 'username*': "UTF-8''ada"}])
+    def test_a_header_that_contradicts_itself_is_a_bad_request(self, site, changed):
+        client = site(userhash=True)
+        challenge = challenges(client.get('/x'))[0]
+        assert client.get('/x', headers=answer_to(challenge, **{'userhash': 'true', **changed})).status == 400
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ('key', 'value', 'told'),
+        [
+            ('key', '', 'a secret'),
+            ('key', None, 'a secret'),
+            ('realm', 'a\r\nb', 'a header cannot hold it'),
+            ('nonce_counts', 5, 'NonceCounts'),
+            ('userhash', True, 'username_of'),
+            ('algorithms', ['MD6'], 'SHA-512-256'),
+        ],
+    )
+    def test_what_cannot_be_meant_is_refused(self, site, key, value, told):
+        client = site(**{'get_ha1': lambda realm, user: None, key: value})
+        assert client.get('/x').status == 500
+        text = ''.join(client.errors)
+        assert f"'tools.auth_digest.{key}' = {value!r} in section [/]" in text
+        assert told in text
+
+    def test_an_algorithm_that_this_python_lacks_is_refused(self, site, monkeypatch):
+        monkeypatch.setattr(auth_digest, '_HASHES', {**auth_digest._HASHES, 'SHA-512-256': 'nosuch'})
+        client = site(algorithms='SHA-512-256')
+        assert client.get('/x').status == 500
+        assert 'has no SHA-512-256' in ''.join(client.errors)
 
 
 class TestHeader:
@@ -489,6 +621,23 @@ class TestAuthenticationInfo:
             ha1 = hashed(f'{ha1}:{nonce}:abc')
         proof = hashed(f'{ha1}:{nonce}:00000003:abc:auth:{hashed(":/x")}')
         assert info == {'rspauth': proof, 'qop': 'auth', 'nc': '00000003', 'cnonce': 'abc'}
+
+    def test_an_answer_from_the_cache_has_the_proof_for_this_client(self, client, handler):
+        def page():
+            cpadapter.response.headers['Cache-Control'] = 'public, max-age=60'
+            return 'for all'
+
+        class Root:
+            x = staticmethod(handler(page))
+
+        wanted = {'realm': REALM, 'get_ha1': get_ha1_dict_plain(USERS), 'key': KEY}
+        config = {f'tools.auth_digest.{k}': v for k, v in wanted.items()}
+        client.mount(Root(), '', {'/': {'tools.auth_digest.on': True, **config, 'tools.caching.on': True}})
+        challenge = challenges(client.get('/x'))[0]
+        first, second = (client.get('/x', headers=answer_to(challenge, nc=nc, cnonce=f'c{nc}')) for nc in (1, 2))
+        assert ('Age' in first.headers, 'Age' in second.headers) == (False, True)
+        assert 'cnonce="c1"' in first.headers['Authentication-Info']
+        assert 'cnonce="c2"' in second.headers['Authentication-Info']
 
     def test_whoever_is_refused_gets_no_proof(self, site):
         client = site()

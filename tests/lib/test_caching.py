@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cpadapter
-from cpadapter.lib import caching
+from cpadapter.extension.tools import HandlerTool
+from cpadapter.lib import caching, cptools
 from cpadapter.lib.caching import Cache, MemoryCache
 from cpadapter.lib.httputil import HTTPDate
 
@@ -368,6 +369,118 @@ class TestRequestDirectives:
         assert (answer.status, stored.visits) == (504, 1)
 
 
+class Revalidated:
+    """A page that answers 304 to whoever has what it gives."""
+
+    def __init__(self, client, handler, by='etags', cache_control='max-age=10', **settings):
+        self.site = Site(client, handler, **settings)
+        self.made = 0
+        self.tag = '"one"'
+        self.cache_control = cache_control
+        self.more = {}
+
+        def page():
+            self.made += 1
+            headers = cpadapter.response.headers
+            headers.update({'Cache-Control': self.cache_control, **self.more})
+            if by == 'etags':
+                headers['ETag'] = self.tag
+            else:
+                headers['Last-Modified'] = 'Sun, 06 Nov 1994 08:49:37 GMT'
+                cptools.validate_since()
+            return 'page'
+
+        class Root:
+            x = staticmethod(handler(page))
+
+        self.site.mount(Root(), **{'tools.etags.on': by == 'etags'})
+        self.condition = (
+            {'If-None-Match': '"one"'} if by == 'etags' else {'If-Modified-Since': 'Sun, 06 Nov 1994 08:49:37 GMT'}
+        )
+
+    def get(self, **headers):
+        return self.site.get(headers={name.replace('_', '-'): value for name, value in headers.items()})
+
+    def ask(self, **more):
+        return self.get(**self.condition, **more)
+
+
+class TestFreshening:
+    """RFC 9111 section 4.3.4: a 304 that answers a client's condition holds for the stored response too."""
+
+    @pytest.mark.parametrize('by', ['etags', 'date'])
+    def test_a_304_makes_the_stored_response_fresh_again(self, client, handler, by):
+        page = Revalidated(client, handler, by)
+        page.get()
+        page.site.clock.now += 11
+        page.more = {'X-New': 'yes'}
+        assert (page.ask().status, page.made) == (304, 2)
+        page.site.clock.now += 9
+        answer = page.get()
+        assert (answer.status, answer.body, answer.headers['Age'], page.made) == (200, b'page', '9', 2)
+        assert answer.headers['X-New'] == 'yes'
+        assert answer.headers['Content-Type'] == 'text/html;charset=utf-8'
+        page.site.clock.now += 1
+        assert 'Age' not in page.get().headers
+
+    def test_so_does_one_to_a_client_that_asks_the_page_itself(self, client, handler):
+        page = Revalidated(client, handler)
+        page.get()
+        page.site.clock.now += 9
+        assert (page.ask(Cache_Control='no-cache').status, page.made) == (304, 2)
+        page.site.clock.now += 9
+        assert page.get().headers['Age'] == '9'
+
+    def test_a_304_for_another_version_does_not(self, client, handler):
+        page = Revalidated(client, handler)
+        page.get()
+        page.site.clock.now += 11
+        page.tag = '"two"'
+        assert page.get(If_None_Match='"two"').status == 304
+        answer = page.get()
+        assert ('Age' in answer.headers, answer.headers['ETag']) == (False, '"two"')
+
+    @pytest.mark.parametrize('field', ['no-store', 'private', 'max-age=0'])
+    def test_nor_does_one_that_lets_nobody_keep_it(self, client, handler, field):
+        page = Revalidated(client, handler)
+        page.get()
+        page.site.clock.now += 11
+        page.cache_control = field
+        assert page.ask().status == 304
+        assert 'Age' not in page.get().headers
+
+    def test_what_was_invalidated_meanwhile_is_not_brought_back(self, client, handler):
+        page = Revalidated(client, handler)
+        page.get()
+        page.site.clock.now += 11
+        cache = page.site.cache
+        cache.put, put = lambda *args: (cache.delete(), put(*args)), cache.put
+        assert page.ask().status == 304
+        assert cache.store == {}
+
+    def test_a_store_of_ones_own_is_given_the_new_one(self, client, handler):
+        class Own(Cache):
+            kept = None
+
+            def get(self):
+                return self.kept
+
+            def put(self, obj, size):
+                self.kept = obj
+
+            def delete(self):
+                self.kept = None
+
+        page = Revalidated(client, handler, cache_class=Own)
+        page.get()
+        cache = client.site.tools.caching.cache
+        status, headers, body, made = cache.kept
+        cache.kept = (status, headers, body, made - 11)
+        assert page.ask().status == 304
+        assert (cache.kept[2], page.made) == (b'page', 2)
+        assert 'Age' in page.get().headers
+
+
 class TestStale:
     """RFC 5861: stale-if-error and stale-while-revalidate."""
 
@@ -381,6 +494,22 @@ class TestStale:
         assert (answer.status, answer.body, answer.headers['Age']) == (200, b'body 1', '15')
         site.clock.now += 20
         assert site.get().status >= 500
+
+    def test_a_response_that_is_stale_at_once_is_kept_for_errors(self, site):
+        site.headers = {'Cache-Control': 'max-age=0, stale-if-error=20'}
+        assert not site.is_stored()
+        site.clock.now += 20
+        site.error = ValueError('x')
+        answer = site.get()
+        assert (answer.status, answer.body, answer.headers['Age']) == (200, b'body 2', '20')
+        site.clock.now += 1
+        assert site.get().status == 500
+
+    def test_it_does_not_answer_whoever_asks_for_nothing_stored(self, site):
+        site.headers = {'Cache-Control': 'max-age=10, stale-if-error=20'}
+        site.get()
+        site.error = ValueError('x')
+        assert site.get(headers={'Cache-Control': 'no-cache'}).status == 500
 
     def test_it_does_not_hide_what_the_client_did_wrong(self, site):
         site.headers = {'Cache-Control': 'max-age=10, stale-if-error=20'}
@@ -664,10 +793,27 @@ class TestConditions:
         ranged = {'Range': 'bytes=2-4'}
         assert client.get('/f.txt', headers=ranged).body == b'234'
         assert client.get('/f.txt').body == b'0123456789'
-        answer = client.get('/f.txt')
-        assert (answer.body, 'Age' in answer.headers) == (b'0123456789', True)
         answer = client.get('/f.txt', headers=ranged)
         assert (answer.status, answer.body) == (206, b'234')
+
+    def test_what_a_tool_has_answered_is_left_alone(self, client, handler):
+        def gate():
+            cpadapter.response.status = 403
+            cpadapter.response.body = b'not you'
+            return cpadapter.request.headers.get('X-Pass') is None
+
+        def page():
+            cpadapter.response.headers['Cache-Control'] = 'public, max-age=60'
+            return 'for members'
+
+        class Root:
+            x = staticmethod(handler(page))
+
+        client.site.tools.gate = HandlerTool(gate)
+        client.mount(Root(), '', {'/': {'tools.gate.on': True, 'tools.caching.on': True}})
+        assert client.get('/x', headers={'X-Pass': '1'}).text == 'for members'
+        assert client.get('/x').text == 'not you'
+        assert client.get('/x', headers={'X-Pass': '1'}).text == 'for members'
 
 
 class TestStreams:
@@ -855,6 +1001,8 @@ class Slow:
                 raise ValueError('the first one fails')
             if slow.ends == 'private':
                 cpadapter.response.headers['Cache-Control'] = 'private'
+            if slow.ends == 'stale':
+                cpadapter.response.headers['Cache-Control'] = 'max-age=0, stale-if-error=60'
             if slow.ends == 'large':
                 return 'x' * 100000
             return f'visit {n}'
@@ -965,6 +1113,15 @@ class TestStampede:
         assert [answer.status for answer in answers] == [200] * 10
         assert slow.visits == 10
         assert client.site.tools.caching.cache.store == {}
+
+    def test_one_that_is_stale_at_once_lets_nobody_wait_in_turn(self, client, slow):
+        slow = slow('stale')
+        self.mount(client, slow)
+        answers = ask_at_once(client, slow)
+        assert [answer.status for answer in answers] == [200] * 10
+        assert slow.visits == 10
+        cache = client.site.tools.caching.cache
+        assert list(cache.store) == list(cache._unkept) == ['http://testserver/x']
 
     def test_nobody_waits_longer_than_the_timeout(self, wsgi, slow):
         slow = slow()

@@ -62,10 +62,13 @@ def test_the_charset_is_negotiated(client, root, accept, charset):
     assert answer.body.decode(charset) == TEXT
 
 
-def test_iso_8859_1_is_tried_when_nothing_else_is_asked_for(client, root):
+@pytest.mark.parametrize('field', ['us-ascii', 'foo', 'us-ascii, iso-8859-1;q=0', 'utf-16;q=0', 'x' * 1000])
+@pytest.mark.parametrize('path', ['/latin', '/generated'])
+def test_what_a_client_cannot_have_is_not_held_against_it(client, root, field, path):
     client.mount(root)
-    answer = client.get('/latin', headers={'Accept-Charset': 'us-ascii'})
-    assert (answer.body, answer.headers['Content-Type']) == (b'\xe9', 'text/html;charset=iso-8859-1')
+    answer = client.get(path, headers={'Accept-Charset': field})
+    assert (answer.status, answer.headers['Content-Type']) == (200, 'text/html;charset=utf-8')
+    assert answer.body == client.get(path).body
 
 
 @pytest.mark.parametrize(
@@ -126,10 +129,11 @@ def test_bytes_keep_the_charset_that_their_page_names(client, handler, field, se
 
 def test_406_if_none_fits(client, root):
     client.mount(root)
-    answer = client.get('/', headers={'Accept-Charset': 'us-ascii, iso-8859-1'})
-    assert answer.status == 406
-    assert 'Your client sent this Accept-Charset header: us-ascii, iso-8859-1.' in answer.text
-    assert 'We tried these charsets: ' in answer.text
+    for field in ('us-ascii, utf-8;q=0', 'us-ascii, *;q=0', 'UTF-8;q=0.0'):
+        answer = client.get('/', headers={'Accept-Charset': field})
+        assert answer.status == 406
+        assert f'Your client sent this Accept-Charset header: {field}.' in answer.text
+        assert 'We tried these charsets: ' in answer.text
     client.mount(root, config={'/': {'tools.encode.encoding': 'us-ascii'}})
     answer = client.get('/')
     assert answer.status == 406

@@ -88,4 +88,4 @@ def test_what_the_page_set_itself_stays_unless_forced(get):
 
 def test_other_kinds_of_seconds_are_an_error_of_the_application(get, client):
     assert get(secs='60', force=True).status == 500
-    assert any('secs is a number of seconds or a timedelta' in line for line in client.errors)
+    assert "'tools.expires.secs' = '60' in section [" in ''.join(client.errors)

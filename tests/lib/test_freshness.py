@@ -15,6 +15,7 @@ from cpadapter.lib.freshness import (
     delta_seconds,
     fresh_seconds,
     invalidated_uri,
+    is_confirmed,
     is_for_all,
     may_store,
     read_directives,
@@ -308,6 +309,29 @@ class TestStale:
         assert stale_seconds(read_directives('max-age=9')) == 0
 
 
+class TestConfirmation:
+    """RFC 9111 section 4.3.4."""
+
+    @pytest.mark.parametrize(
+        ('stored', 'headers', 'since', 'confirmed'),
+        [
+            ({'ETag': '"a"'}, {'ETag': '"a"'}, None, True),
+            ({'ETag': 'W/"a"'}, {'ETag': 'W/"a"'}, None, True),
+            ({'ETag': '"a"'}, {'ETag': '"b"'}, None, False),
+            ({'ETag': '"a"', 'Last-Modified': 'x'}, {'ETag': '"b"', 'Last-Modified': 'x'}, 'x', False),
+            ({}, {'ETag': '"b"'}, None, False),
+            ({'Last-Modified': 'x'}, {'Last-Modified': 'x'}, None, True),
+            ({'Last-Modified': 'x'}, {'Last-Modified': 'y'}, 'x', False),
+            ({'Last-Modified': 'x'}, {}, 'x', True),
+            ({'Last-Modified': 'x'}, {}, 'y', False),
+            ({'Last-Modified': 'x'}, {}, None, False),
+            ({}, {}, None, False),
+        ],
+    )
+    def test_a_304_confirms_what_has_its_validator(self, stored, headers, since, confirmed):
+        assert is_confirmed(stored, headers, since) is confirmed
+
+
 class TestInvalidation:
     """RFC 9111 section 4.4."""
 
@@ -317,6 +341,8 @@ class TestInvalidation:
             ('/y?a=1', 'http://host/y?a=1'),
             ('/y', 'http://host/y'),
             ('http://HOST/y', 'http://host/y'),
+            ('http://host:80/y', 'http://host/y'),
+            ('//host:443/y', None),
             ('z', 'http://host/x/z'),
             ('?b', 'http://host/x/y?b'),
             ('http://host', 'http://host/'),
@@ -330,6 +356,12 @@ class TestInvalidation:
     )
     def test_what_a_location_names_goes_where_it_has_the_origin_of_the_request(self, reference, key):
         assert invalidated_uri('http://Host', '/x/y', reference) == key
+
+    @pytest.mark.parametrize(
+        ('base', 'reference'), [('https://host:443', 'https://host/y'), ('https://host', 'https://host:443/y')]
+    )
+    def test_the_port_that_the_scheme_means_anyway_makes_no_difference(self, base, reference):
+        assert invalidated_uri(base, '/x', reference) == f'{base}/y'
 
     def test_a_key_is_the_uri_with_its_query_where_there_is_one(self):
         assert uri_key('HTTP://Host', '/A', 'B=c') == 'http://host/A?B=c'

@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from cpadapter.lib import locking
-from cpadapter.lib.locking import FileLock, KeyedLocks, LockChecker, LockTimeout, NeverExpires, Timer
+from cpadapter.lib.locking import FileLock, KeyedLocks, LockChecker, LockTimeout, NeverExpires, Timer, lock_seconds
 
 
 class Clock:
@@ -60,6 +60,12 @@ def test_no_timeout_never_expires(clock, timeout):
     checker = LockChecker('abc', timeout)
     clock.now += 1e9
     assert checker.expired() is NeverExpires().expired() is False
+
+
+@pytest.mark.parametrize('timeout', [float('inf'), 1e300, datetime.timedelta.max])
+def test_a_timeout_longer_than_any_wait_is_none(timeout):
+    assert lock_seconds(timeout) is None
+    assert LockChecker('an id', timeout).expired() is False
 
 
 @pytest.mark.parametrize('timeout', ['5', object(), [5]])

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import os
 import random
 import sys
 import time
+import xmlrpc.client
 
 import pytest
 
 import cpadapter
 from cpadapter import ErrorTool, HandlerTool, HandlerWrapperTool, HTTPError, Tool
-from cpadapter.lib import auth_digest, disk
+from cpadapter.lib import auth_digest, covercp, disk, profiler, xmlrpcutil
 from cpadapter.lib.caching import MemoryCache
 from cpadapter.lib.sessions import FileSession, RamSession
 from tests.conftest import Answer, AsgiChecker, Call
@@ -62,8 +64,8 @@ class Root:
 TEXT = ' '.join(random.Random(1).choices([f'word{n}' for n in range(5000)], k=1_400_000))
 
 
-async def get(asgi, target, headers=None):
-    call = Call('GET', target, headers=headers or {})
+async def get(asgi, target, headers=None, method='GET', **more):
+    call = Call(method, target, headers=headers or {}, **more)
     answer = Answer()
     checker = AsgiChecker(call, answer)
     await asgi.app(asgi.scope(call), checker.receive, checker.send)
@@ -71,7 +73,10 @@ async def get(asgi, target, headers=None):
 
 
 def measure(asgi, *calls):
-    """Send requests at once, each (target, headers) or a target; give (worst delay of a probe in seconds, answers)."""
+    """Send requests at once; give (worst delay of a probe in seconds, answers).
+
+    calls: each a target, (target, headers), or a dict of what a Call takes.
+    """
 
     async def probe(delays):
         while True:
@@ -84,7 +89,10 @@ def measure(asgi, *calls):
         probing = asyncio.ensure_future(probe(delays))
         await asyncio.sleep(0.01)
         try:
-            answers = await asyncio.gather(*[get(asgi, *([c] if isinstance(c, str) else c)) for c in calls])
+            asked = [call if isinstance(call, tuple) else (call,) for call in calls]
+            answers = await asyncio.gather(
+                *[get(asgi, **one) if isinstance(one, dict) else get(asgi, one, *more) for one, *more in asked]
+            )
             await asyncio.sleep(0.01)
         finally:
             probing.cancel()
@@ -144,6 +152,38 @@ def test_the_probe_notices_what_waits_on_the_loop(asgi, free):
 
 # ---------------------------------------------------------------- built-in tools
 
+# The tools that read, write, or call what may: each is named by a test below, which fails if it waits on the loop.
+WAITING = {
+    'auth_basic': 'test_basic_authentication_with_a_slow_checkpassword',
+    'auth_digest': 'test_digest_authentication_with_a_file_on_a_slow_disk',
+    'caching': 'test_caching_with_a_slow_store',
+    'etags': 'test_a_big_body_with_an_etag',
+    'gzip': 'test_a_big_body_compressed',
+    'json_in': 'test_a_slow_processor_of_json',
+    'log_headers': 'test_a_log_on_a_slow_disk',
+    'log_hooks': 'test_a_log_on_a_slow_disk',
+    'log_tracebacks': 'test_a_log_on_a_slow_disk',
+    'session_auth': 'test_a_login_with_a_slow_check_of_the_password',
+    'sessions': 'test_sessions_with_a_slow_store',
+    'staticdir': 'test_files_on_a_slow_disk',
+    'staticfile': 'test_files_on_a_slow_disk',
+    'xmlrpc': 'test_a_slow_call_beside_an_async_hook',
+}
+# These look at the request or the response, and change it, in memory.
+RECKONING = frozenset(
+    (
+        *('accept', 'allow', 'autovary', 'cpstats', 'decode', 'encode', 'err_redirect', 'expires', 'flatten'),
+        *('ignore_headers', 'json_out', 'params', 'proxy', 'redirect', 'referer', 'response_headers', 'sse'),
+        'trailing_slash',
+    )
+)
+
+
+def test_every_tool_is_known_to_wait_or_not():
+    assert RECKONING.isdisjoint(WAITING)
+    assert sorted({*RECKONING, *WAITING}) == sorted(cpadapter.tools.names())
+    assert set(WAITING.values()) <= set(globals())
+
 
 @pytest.mark.parametrize('base', [FileSession, RamSession])
 @pytest.mark.parametrize('step', ['_load', '_save', '_exists'])
@@ -197,14 +237,20 @@ def test_a_big_file(asgi, free, folder, tool):
     assert {len(answer.body) for answer in answers} == {32 << 20}
 
 
-@pytest.mark.parametrize('tool', ['staticdir', 'staticfile'])
-@pytest.mark.parametrize('call', ['open', 'fstat'])
-def test_files_on_a_slow_disk(asgi, free, folder, tool, call, monkeypatch):
+def slow_os(*calls):
+    """Give the module `os` as a disk shows it that takes its time for these calls."""
+
     class Slow:
         def __getattr__(self, name):
-            return slowly(getattr(os, name)) if name == call else getattr(os, name)
+            return slowly(getattr(os, name)) if name in calls else getattr(os, name)
 
-    monkeypatch.setattr(disk, 'os', Slow())
+    return Slow()
+
+
+@pytest.mark.parametrize('tool', ['staticdir', 'staticfile'])
+@pytest.mark.parametrize('calls', [('stat', 'lstat'), ('open',), ('fstat',), ('pread',), ('close',)])
+def test_files_on_a_slow_disk(asgi, free, folder, tool, calls, monkeypatch):
+    monkeypatch.setattr(disk, 'os', slow_os(*calls))
     # Kept open, a file would not be asked for again.
     monkeypatch.setattr(disk, '_keep', lambda *args: None)
     config = {'tools.staticdir.on': True, 'tools.staticdir.dir': str(folder)}
@@ -235,6 +281,22 @@ def test_caching_with_a_slow_store(asgi, free, step):
     worst = min(measure(asgi, next(targets), next(targets))[0] for _ in range(TRIES))
     assert worst < BOUND
     free('/?n=1', takes=SLOW if step != 'put' else 0)
+
+
+def test_caching_what_a_plain_generator_of_an_async_page_gives(asgi, free):
+    class Generates:
+        @cpadapter.expose
+        async def index(self):
+            def body():
+                yield b'a'
+                time.sleep(SLOW)
+                yield b'b'
+
+            return body()
+
+    asgi.mount(Generates(), '', {'/': {'tools.caching.on': True, 'tools.encode.on': False}})
+    free(('/', {'Cache-Control': 'no-cache'}))
+    assert 'Age' in asgi.get('/').headers
 
 
 def test_a_big_body_compressed(asgi, free):
@@ -275,6 +337,57 @@ def test_digest_authentication_with_a_slow_look_up(asgi, free):
     free(('/', {'Authorization': header}), status=401)
 
 
+def test_digest_authentication_with_a_file_on_a_slow_disk(asgi, free, tmp_path, monkeypatch):
+    users = tmp_path / 'users'
+    users.write_text(f'ann:x:{"0" * 32}\n')
+    monkeypatch.setattr(auth_digest, 'open', slowly(open), raising=False)
+    config = {
+        'tools.auth_digest.on': True,
+        'tools.auth_digest.realm': 'x',
+        'tools.auth_digest.key': 'secret',
+        'tools.auth_digest.get_ha1': auth_digest.get_ha1_file_htdigest(str(users)),
+    }
+    asgi.mount(Root(), '', {'/': config})
+    nonce = auth_digest.synthesize_nonce('x', 'secret')
+    header = (
+        f'Digest username="ann", realm="x", nonce="{nonce}", uri="/", algorithm="MD5", qop=auth, nc=00000001, '
+        f'cnonce="c", response="{"0" * 32}"'
+    )
+    free(('/', {'Authorization': header}), status=401)
+
+
+def test_a_login_with_a_slow_check_of_the_password(asgi, free):
+    config = {
+        'tools.sessions.on': True,
+        'tools.session_auth.on': True,
+        'tools.session_auth.check_username_and_password': slowly('wrong'),
+    }
+    asgi.mount(Root(), '', {'/': config})
+    form = {'username': 'ann', 'password': 'x', 'from_page': '/'}
+    free({'method': 'POST', 'target': '/do_login', 'form': form}, status=401)
+
+
+def test_a_slow_processor_of_json(asgi, free):
+    asgi.mount(Root(), '', {'/': {'tools.json_in.on': True, 'tools.json_in.processor': slowly()}})
+    free({'method': 'POST', 'target': '/', 'json': [1]})
+
+
+def test_a_slow_call_beside_an_async_hook(asgi, free):
+    async def hook():
+        await asyncio.sleep(0)
+
+    class Calls(xmlrpcutil.XMLRPCController):
+        @cpadapter.expose
+        def slow(self):
+            time.sleep(SLOW)
+            return 1
+
+    asgi.mount(Calls(), '', {'/': {'hooks.on_start_resource': hook}})
+    body = xmlrpc.client.dumps((), 'slow').encode()
+    (answer,) = free({'method': 'POST', 'target': '/', 'body': body, 'headers': {'Content-Type': 'text/xml'}})
+    assert b'<int>1</int>' in answer.body
+
+
 def test_a_login_form_with_a_slow_step(asgi, free):
     config = {
         'tools.sessions.on': True,
@@ -305,6 +418,53 @@ def test_the_page_of_statistics(asgi, free):
         asgi.get('/' if n % 2 else '/fails')
     for target in ('/stats/', '/stats/data', '/stats/metrics'):
         free(target, takes=0)
+
+
+@pytest.mark.parametrize(
+    ('tool', 'target'), [('log_tracebacks', '/fails'), ('log_headers', '/fails'), ('log_hooks', '/')]
+)
+def test_a_log_on_a_slow_disk(asgi, free, tool, target):
+    others = {f'tools.{name}.on': False for name in ('log_tracebacks', 'log_headers')}
+    asgi.mount(Root(), '', {'/': {**others, f'tools.{tool}.on': True}})
+    handler = logging.Handler()
+    handler.emit = slowly()
+    # The engine has its say once, before any request.
+    handler.addFilter(lambda record: 'HTTP' in record.getMessage())
+    asgi.error_log.addHandler(handler)
+    try:
+        free(target, status=500 if target == '/fails' else 200)
+    finally:
+        asgi.error_log.removeHandler(handler)
+
+
+class Measured:
+    """Stands for coverage's numbers, of no file at all, which take their time."""
+
+    def get_data(self):
+        time.sleep(SLOW)
+        return self
+
+    def measured_files(self):
+        return []
+
+
+@pytest.mark.parametrize('page', ['profiler', 'covercp'])
+def test_pages_of_reports_on_a_slow_disk_beside_an_async_hook(asgi, free, page, tmp_path, monkeypatch):
+    async def hook():
+        await asyncio.sleep(0)
+
+    class More(Root):
+        pass
+
+    if page == 'profiler':
+        More.reports = profiler.Profiler(str(tmp_path))
+        monkeypatch.setattr(profiler, 'os', slow_os('listdir'))
+        target, status = '/reports/', 200
+    else:
+        More.reports = covercp.CoverStats(Measured(), str(tmp_path))
+        target, status = '/reports/report?name=x.py', 404
+    asgi.mount(More(), '', {'/': {'hooks.on_start_resource': hook}})
+    free(target, status=status)
 
 
 def test_logs_written_to_files(asgi, free, tmp_path):

@@ -111,6 +111,32 @@ def ask(client, handler):
         ({'X-Forwarded-Host': 'a.example'}, {'local': ''}, 'http://testserver http 127.0.0.9 4321'),
         ({'X-Forwarded-For': '198.51.100.7'}, {'remote': ''}, 'http://testserver http 127.0.0.9 4321'),
         ({'X-Forwarded-Proto': 'https'}, {'scheme': None}, 'http://testserver http 127.0.0.9 4321'),
+        # the port, where the host that counts has none
+        ({'X-Forwarded-Port': '8080'}, {}, 'http://testserver:8080 http 127.0.0.9 4321'),
+        (
+            {'X-Forwarded-Host': 'a.example', 'X-Forwarded-Proto': 'https', 'X-Forwarded-Port': '8443'},
+            {},
+            'https://a.example:8443 https 127.0.0.9 4321',
+        ),
+        (
+            {'X-Forwarded-Host': '[::1]', 'X-Forwarded-Port': '81'},
+            {},
+            'http://[::1]:81 http 127.0.0.9 4321',
+        ),
+        ({'X-Forwarded-Host': 'a.example:99', 'X-Forwarded-Port': '81'}, {}, 'http://a.example:99 http 127.0.0.9 4321'),
+        ({'X-Forwarded-Port': '9, 81'}, {}, 'http://testserver:81 http 127.0.0.9 4321'),
+        ({'X-Forwarded-Port': '9, 81'}, {'trusted': '*'}, 'http://testserver:9 http 127.0.0.9 4321'),
+        ({'X-Forwarded-Proto': 'https', 'X-Forwarded-Port': '443'}, {}, 'https://testserver https 127.0.0.9 4321'),
+        ({'X-Forwarded-Proto': 'https', 'X-Forwarded-Port': '80'}, {}, 'https://testserver https 127.0.0.9 4321'),
+        ({'X-Forwarded-Port': '0'}, {}, 'http://testserver http 127.0.0.9 4321'),
+        ({'X-Forwarded-Port': '65536'}, {}, 'http://testserver http 127.0.0.9 4321'),
+        ({'X-Forwarded-Port': '81@a.example'}, {}, 'http://testserver http 127.0.0.9 4321'),
+        ({'X-Forwarded-Port': '9' * 5000}, {}, 'http://testserver http 127.0.0.9 4321'),
+        ({'X-Forwarded-Port': '81'}, {'base': 'http://b.example'}, 'http://b.example http 127.0.0.9 4321'),
+        ({'X-Forwarded-Port': '81'}, {'port': ''}, 'http://testserver http 127.0.0.9 4321'),
+        ({'X-Port': '81'}, {'port': 'X-Port'}, 'http://testserver:81 http 127.0.0.9 4321'),
+        ({'X-Forwarded-Port': '81'}, {'forwarded': True}, 'http://testserver http 127.0.0.9 4321'),
+        ({'X-Forwarded-Port': '81'}, {'hops': 0}, 'http://testserver http 127.0.0.9 4321'),
         # a configured base
         ({}, {'base': 'https://site.example/'}, 'https://site.example https 127.0.0.9 4321'),
         ({}, {'base': 'site.example'}, 'http://site.example http 127.0.0.9 4321'),
@@ -343,6 +369,11 @@ def test_a_setting_that_cannot_be_meant_is_named(settings, message, ask, client)
     assert message in str(caught.value)
     assert ask(**settings).status == 500
     assert any(message in line for line in client.errors)
+
+
+def test_a_stranger_tells_no_port(ask):
+    told = f'http://testserver http {STRANGER} 4321'
+    assert ask({'X-Forwarded-Port': '81', 'X-Forwarded-Host': 'a.example'}, peer=STRANGER).text == told
 
 
 def test_settings_are_read_once_for_a_plan(ask, client, monkeypatch):

@@ -470,6 +470,78 @@ def test_rotation_that_fails_later_leaves_nothing_under_the_old_id(browser, hand
     assert browser.client.get('/show', headers=[('Cookie', f'session_id={old}')]).text == '[]'
 
 
+def test_an_id_that_was_given_up_while_a_request_waited_stays_dead(wsgi, kind, handler):
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Root(pages(handler)):
+        @expose
+        def login(self):
+            cpadapter.session['user'] = 'ada'
+            entered.set()
+            assert go_on.wait(10)
+            cpadapter.tools.sessions.regenerate()
+            return 'in'
+
+    wsgi.mount(Root(), '', {'/': kind})
+    browser = Browser(wsgi)
+    browser.get('/put?key=old&value=1')
+    known = browser.header()
+    answers = {}
+
+    def ask(target):
+        answers[target] = wsgi.get(target, headers=known)
+
+    threads = [threading.Thread(target=ask, args=(target,)) for target in ('/login', '/count')]
+    threads[0].start()
+    assert entered.wait(10)
+    threads[1].start()
+    locks = shared(wsgi, kind.get('tools.sessions.storage_class', sessions.RamSession)).locks
+    for _ in range(1000):
+        if locks._queues:
+            break
+        threading.Event().wait(0.005)
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert answers['/count'].text == '1'
+    ids = {ID.search(answer.headers['Set-Cookie'])[0] for answer in answers.values()}
+    assert len(ids) == 2
+    assert browser.id not in ids
+    answer = wsgi.get('/show', headers=known)
+    assert answer.text == '[]'
+    assert browser.id not in answer.headers['Set-Cookie']
+    assert len(locks) == 0
+
+
+def test_a_store_with_a_lock_of_its_own_moves_it_when_the_session_is_gone(client):
+    taken = []
+
+    class Own(sessions.RamSession):
+        def acquire_lock(self, path=None):
+            taken.append(self.id)
+            self.locked = True
+
+        def release_lock(self, path=None):
+            taken.remove(self.id)
+            self.locked = False
+
+    class Root(pages(expose)):
+        @expose
+        def gone(self):
+            cpadapter.session.cache.clear()
+            cpadapter.session['new'] = 1
+            return f'{cpadapter.session.missing} {taken == [cpadapter.session.id]}'
+
+    client.mount(Root(), '', {'/': {'tools.sessions.on': True, 'tools.sessions.storage_class': Own}})
+    browser = Browser(client)
+    browser.get('/count')
+    before = browser.id
+    assert browser.get('/gone').text == 'True True'
+    assert browser.id != before
+    assert taken == []
+    assert browser.get('/show').text == "[('new', 1)]"
+
+
 def test_id_observers_hear_of_a_new_id(browser, handler):
     heard = []
 
@@ -879,6 +951,49 @@ def test_a_damaged_file_is_a_new_session_and_one_line_in_the_log(browser, handle
     assert browser.id not in browser.client.errors[0]
 
 
+@pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() != 0, reason='needs a file of another user')
+def test_a_file_that_another_user_wrote_is_not_loaded(browser, handler, file_kind, tmp_path):
+    browser.client.mount(pages(handler)(), '', {'/': file_kind})
+    browser.get('/count')
+    path = tmp_path / 'sessions' / f'session-{browser.id}'
+    path.write_bytes(pickle.dumps(Planted(tmp_path / 'ran')))
+    os.utime(path, (2**31, 2**31))
+    os.chown(path, 12345, 12345)
+    assert browser.get('/count').text == '1'
+    assert not (tmp_path / 'ran').exists()
+    assert sum('another user' in line for line in browser.client.errors) == 1
+    assert browser.get('/count').text == '2'
+
+
+class Planted:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), 'w')
+
+
+@pytest.mark.parametrize('what', ['folder', 'link', 'loop'])
+@pytest.mark.parametrize('expired', [False, True])
+def test_what_is_no_file_of_a_session_is_a_new_session(browser, handler, file_kind, tmp_path, what, expired):
+    browser.client.mount(pages(handler)(), '', {'/': file_kind})
+    browser.get('/count')
+    path = tmp_path / 'sessions' / f'session-{browser.id}'
+    other = tmp_path / 'other'
+    path.replace(other)
+    if what == 'folder':
+        path.mkdir()
+    else:
+        path.symlink_to(other if what == 'link' else path)
+    os.utime(path if what == 'folder' else other, (1, 1) if expired else (2**31, 2**31))
+    before = browser.id
+    assert browser.get('/count').text == '1'
+    assert browser.id != before
+    assert browser.get('/count').text == '2'
+
+
 def test_a_file_damaged_in_place_is_a_new_session_too(browser, handler, file_kind, tmp_path):
     browser.client.mount(pages(handler)(), '', {'/': file_kind})
     browser.get('/count')
@@ -1058,6 +1173,63 @@ def test_requests_clean_up_where_no_thread_runs(browser, handler, clock, kind, t
     assert left == 1
 
 
+def test_a_clean_up_that_fails_does_not_fail_the_request_that_does_it(browser, handler, kind, monkeypatch):
+    browser.client.mount(pages(handler)(), '', {'/': kind})
+    browser.get('/count')
+    (store,) = browser.client.site.session_stores.values()
+    cls = kind.get('tools.sessions.storage_class', sessions.RamSession)
+    monkeypatch.setattr(cls, 'clean_up_within', lambda self, seconds: 1 / 0)
+    store.late = 0
+    assert browser.get('/count').text == '2'
+    assert any('Cleaning up sessions failed' in line for line in browser.client.errors)
+    assert browser.get('/count').text == '3'
+
+
+def test_a_file_that_cannot_be_removed_keeps_no_other_one_there(browser, handler, file_kind, tmp_path, clock):
+    browser.client.mount(pages(handler)(), '', {'/': file_kind})
+    for _ in range(3):
+        Browser(browser.client).get('/count')
+    folder = tmp_path / 'sessions'
+    for letter in 'am9':
+        stuck = folder / f'session-{letter * 40}'
+        stuck.mkdir()
+        os.utime(stuck, (1, 1))
+    clock.pass_minutes(120)
+    (store,) = browser.client.site.session_stores.values()
+    store.sweep()
+    assert {path.name for path in folder.iterdir()} == {f'session-{letter * 40}' for letter in 'am9'}
+    assert any('Cleaning up sessions failed' in line for line in browser.client.errors)
+
+
+def test_a_clean_up_goes_on_where_the_last_one_had_no_time_left(
+    client, handler, file_kind, tmp_path, clock, monkeypatch
+):
+    client.mount(pages(handler)(), '', {'/': file_kind})
+    for _ in range(6):
+        Browser(client).get('/count')
+    (store,) = client.site.session_stores.values()
+    (sweeper,) = store._sweepers.values()
+    looked_at = []
+    ticks = iter(range(1000))
+
+    class Time:
+        monotonic = staticmethod(lambda: next(ticks))
+
+    class Os:
+        def __getattr__(self, name):
+            return getattr(os, name)
+
+        def stat(self, path):
+            looked_at.append(path)
+            return os.stat(path)
+
+    monkeypatch.setattr(sessionstores, 'time', Time)
+    monkeypatch.setattr(sessionstores, 'os', Os())
+    done = [sweeper.clean_up_within(2.5) for _ in range(3)]
+    assert done == [False, False, True]
+    assert len(looked_at) == len(set(looked_at)) == 6
+
+
 def test_importing_starts_no_thread_and_loads_nothing_heavy():
     program = (
         'import sys, threading, cpadapter, cpadapter.lib.sessions\n'
@@ -1113,6 +1285,38 @@ def test_a_held_lock_is_waited_for_and_no_longer_than_it_says(browser, handler, 
     store.locks.release(browser.id, 'somebody')
     assert browser.get('/count').text == '2'
     assert len(store.locks) == 0
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'told'),
+    [
+        ('path', 'a\nb', 'cookie'),
+        ('path', '/a; Domain=x', 'cookie'),
+        ('domain', 'a;b', 'cookie'),
+        ('lock_timeout', 'soon', 'a timedelta'),
+        ('locking', 'implict', "'implicit'"),
+        ('locking', 'explict', "'explicit'"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(client, handler, key, value, told):
+    client.mount(pages(handler)(), '', {'/': {'tools.sessions.on': True, f'tools.sessions.{key}': value}})
+    assert client.get('/').status == 500
+    text = ''.join(client.errors)
+    assert f"'tools.sessions.{key}' = {value!r} in section [/]" in text
+    assert told in text
+
+
+@pytest.mark.parametrize('locking', ['by hand', None, False])
+def test_any_other_word_leaves_the_lock_to_the_page_handler(browser, handler, locking):
+    config = {'tools.sessions.on': True, 'tools.sessions.locking': locking}
+
+    class Root:
+        @handler
+        def index(self):
+            return str(cpadapter.session.locked)
+
+    browser.client.mount(Root(), '', {'/': config})
+    assert browser.get('/').text == 'False'
 
 
 def test_a_lock_timeout_that_is_none_is_refused(client, handler):
@@ -1363,10 +1567,6 @@ def test_no_file_is_touched_on_the_event_loop(asgi, file_kind, monkeypatch, tmp_
             return real(*args, **kwargs)
 
         monkeypatch.setattr(os, name, watched)
-        if name == 'open':
-            monkeypatch.setattr(
-                sessionstores, 'open', lambda file, mode, real=open: real(file, mode, opener=os.open), raising=False
-            )
 
     class Root(pages(lambda func: expose(to_async(func)))):
         @expose

@@ -10,6 +10,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -312,6 +313,22 @@ def test_a_range_is_sent_only_of_what_if_range_names(client, handler, folder, co
     condition = condition.format(etag=first['ETag'], modified=first['Last-Modified'])
     answer = client.get('/page', headers={'Range': 'bytes=0-1', 'If-Range': condition})
     assert answer.status == status
+
+
+def test_a_date_is_no_strong_validator_before_its_second_is_over(client, handler, folder, monkeypatch):
+    os.utime(folder / 'a.txt', (784111777, 784111777))
+    serve(client, handler, lambda: static.serve_file(str(folder / 'a.txt')))
+    headers = {'Range': 'bytes=0-1', 'If-Range': client.get('/page').headers['Last-Modified']}
+    for now, status in ((784111777.9, 200), (784111778.0, 206), (784111776.0, 200)):
+        monkeypatch.setattr(static, 'time', SimpleNamespace(time=lambda now=now: now))
+        assert client.get('/page', headers=headers).status == status
+
+
+def test_a_folder_may_be_a_path_object(client, folder):
+    mount_dir(client, folder, **{'tools.staticdir.dir': folder})
+    assert client.get('/s/a.txt').body == b'0123456789'
+    mount_dir(client, folder, **{'tools.staticdir.dir': Path(folder.name), 'tools.staticdir.root': folder.parent})
+    assert client.get('/s/a.txt').body == b'0123456789'
 
 
 def test_a_part_is_not_compressed(client, handler, folder):
@@ -712,7 +729,10 @@ def test_a_relative_folder_needs_a_root(client, handler, folder):
 def test_a_relative_folder_without_root_is_an_error_of_the_application(client, folder):
     mount_dir(client, 'st')
     assert client.get('/s/a.txt').status == 500
-    assert any('Static dir requires an absolute dir (or root).' in line for line in client.errors)
+    told = (
+        "'tools.staticdir.dir' = 'st' in section [/s]: it is relative: make it absolute, or set tools.staticdir.root."
+    )
+    assert any(told in line for line in client.errors)
 
 
 def test_home_is_expanded(client, folder, monkeypatch):
@@ -794,7 +814,7 @@ def test_a_missing_file_is_left_to_the_page_handler(client, folder):
 def test_a_relative_file_without_root_is_an_error_of_the_application(client):
     mount_file(client, filename='a.txt')
     assert client.get('/f').status == 500
-    text = "Static tool requires an absolute filename (got 'a.txt')."
+    text = "'tools.staticfile.filename' = 'a.txt' in section [/f]: it is relative: make it absolute, or set "
     assert any(text in line for line in client.errors)
 
 

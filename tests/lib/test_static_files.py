@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -97,7 +98,9 @@ def test_the_setting_says_which_codings_and_in_what_order(client, folder):
     mount(client, folder, precompressed='gzip, br')
     assert get(client, field='br, gzip').headers['Content-Encoding'] == 'gzip'
     assert get(client, '/s/alone.css', field='br, gzip').body == b'p {}'
-    assert get(client, field='identity;q=0').status == 406
+    for field in ('identity;q=0', '*;q=0'):
+        answer = get(client, field=field)
+        assert (answer.status, answer.headers['Vary']) == (406, 'Accept, Accept-Encoding')
 
 
 def test_without_the_setting_siblings_are_files_like_any_other(client, folder):
@@ -240,7 +243,46 @@ def test_what_is_kept_is_bounded(folder, settled, monkeypatch):
         assert sum(found.size for found in disk._kept.values()) <= 3000
     assert disk._kept
     disk.forget()
-    assert not disk._kept
+    assert disk.kept() == (0, 0)
+
+
+def test_the_bytes_that_are_kept_are_counted_exactly(folder, settled, monkeypatch):
+    monkeypatch.setattr(disk, '_MAX_KEPT', 10_000)
+    disk.forget()
+    steady = folder / 'steady.txt'
+    steady.write_bytes(bytes(100))
+    disk.open_file(str(steady))
+    path = folder / 'changing.txt'
+    for number in range(30):
+        path.write_bytes(bytes(1000 + number))
+        disk.open_file(str(path))
+        assert disk.kept() == (2, 1100 + number)
+    path.unlink()
+    with pytest.raises(cpadapter.NotFound):
+        disk.open_file(str(path))
+    assert disk.kept() == (1, 100)
+
+
+def test_the_bytes_that_are_kept_are_counted_exactly_by_many_threads(folder, settled, monkeypatch):
+    monkeypatch.setattr(disk, '_MAX_KEPT', 5000)
+    disk.forget()
+    paths = [folder / f'{number}.txt' for number in range(8)]
+    for path in paths:
+        path.write_bytes(bytes(1000))
+
+    def work(number):
+        for turn in range(100):
+            path = paths[(number + turn) % 8]
+            if turn % 5 == 0:
+                path.write_bytes(bytes(900 + turn))
+            try:
+                disk.open_file(str(path))
+            except OSError:
+                pass  # another thread writes to it all the time
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert disk.kept()[1] == sum(found.size for found in disk._kept.values()) <= 5000
 
 
 def test_a_file_that_is_written_to_while_it_is_read_is_read_again(folder, monkeypatch):

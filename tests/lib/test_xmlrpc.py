@@ -37,6 +37,9 @@ def call(client, handler):
     def nothing(self):
         return None
 
+    def text(self, code):
+        return {'title': f'a{chr(code)}b'}
+
     def large(self):
         return 1 << 40
 
@@ -54,7 +57,7 @@ def call(client, handler):
         nested = Nested()
         numbers = [1]
 
-    for func in (echo, fails, fault, raised_fault, moved, nothing, large, add):
+    for func in (echo, fails, fault, raised_fault, moved, nothing, text, large, add):
         setattr(Calls, func.__name__, handler(func))
     Calls.hidden = lambda self: 'hidden'
     Calls._private = cpadapter.expose(lambda self: 'private')
@@ -145,6 +148,20 @@ def test_an_exception_tells_its_text_where_tracebacks_are_shown(call, client):
 @pytest.mark.parametrize(('name', 'args'), [('nothing', ()), ('large', ()), ('add', ()), ('add', (1, 2, 3))])
 def test_results_that_cannot_be_sent_and_wrong_arguments_are_faults(call, name, args):
     assert call(name, *args).fault.faultCode == 1
+
+
+@pytest.mark.parametrize('code', [0, 1, 8, 0x0B, 0x0C, 0x1F, 0xD800, 0xDFFF, 0xFFFE, 0xFFFF])
+def test_text_that_no_document_can_hold_is_a_fault_that_says_so(call, code):
+    answer = call('text', code)
+    assert answer.status == 200
+    assert answer.fault.faultString == (
+        f'The result holds the character U+{code:04X}, which no XML document may: send bytes in its place.'
+    )
+
+
+@pytest.mark.parametrize('code', [9, 10, 0x7F, 0x85, 0x2028, 0xE000, 0xFFFD, 0x10000, 0x10FFFF])
+def test_text_that_a_document_can_hold_is_sent(call, code):
+    assert call('text', code).value == {'title': f'a{chr(code)}b'}
 
 
 def test_a_fault_that_is_returned_is_sent_as_it_is(call):

@@ -1,8 +1,8 @@
 """Answer cases on one package, in a process of its own: `python -m tests.parity.answer MODULE FOLDER PROTOCOL`.
 
-Reads the ids of cases, one a line, and writes one answer a line as JSON, with the settings of tools that were in effect
-meanwhile; ends with its input. Neither package sees the other, and what the cases leave behind in the default site ends
-with the process.
+Writes as JSON the settings that the package's tools take. Then reads the ids of cases, one a line, and writes for each
+its answer and the settings of tools that its requests had; ends with its input. Neither package sees the other, and
+what the cases leave behind in the default site ends with the process.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ class Settings:
     def note(self) -> None:
         for name, settings in self.module.request.toolmaps.get('tools', {}).items():
             if settings.get('on'):
-                tool = getattr(self.module.tools, name, None)
-                known = inspect.signature(tool.callable).parameters if hasattr(tool, 'callable') else {}
+                known = parameters(getattr(self.module.tools, name, None))
                 self.noted.update(
                     f'{name}.{key}'
                     for key, value in settings.items()
@@ -38,6 +37,17 @@ class Settings:
     def take(self) -> list[str]:
         taken, self.noted = self.noted, set()
         return sorted(taken)
+
+
+def parameters(tool: Any) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(tool.callable).parameters) if hasattr(tool, 'callable') else {}
+
+
+def taken_settings(module: Any) -> list[str]:
+    """Give the settings that the package's tools take; 'name.*' for a tool that takes any."""
+    known = {name: parameters(tool) for name, tool in vars(module.tools).items()}
+    any_kind = inspect.Parameter.VAR_KEYWORD
+    return [f'{name}.{"*" if p.kind is any_kind else key}' for name, taken in known.items() for key, p in taken.items()]
 
 
 def same(one: Any, other: Any) -> bool:
@@ -60,6 +70,7 @@ def main() -> None:
     cases = {case.id: case for case in CASES}
     side = Side(module, Path(sys.argv[2]))
     settings = Settings(module)
+    print(json.dumps(taken_settings(module)), file=answers, flush=True)
     for line in sys.stdin:
         try:
             answer = side.answer(cases[line.strip()])

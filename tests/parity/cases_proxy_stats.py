@@ -66,6 +66,7 @@ proxied('stranger', {'X-Forwarded-Host': 'www.example.test'}, {})
 proxied('stranger-base', {'X-Forwarded-Host': 'www.example.test'}, {}, base='http://www.site.test')
 proxied('for-spoofed', {'X-Forwarded-For': '9.9.9.9, 198.51.100.7'})
 proxied('host-spoofed', {'X-Forwarded-Host': 'evil.test, good.test'})
+proxied('port', {'X-Forwarded-Port': '8080'})
 # what counts as a value,
 proxied('for-junk', {'X-Forwarded-For': 'junk'})
 proxied('for-port', {'X-Forwarded-For': '198.51.100.7:80'})
@@ -243,6 +244,10 @@ talked('debug', lambda talk: [talk.log_in(), talk.ask('GET', '/page')], debug=Tr
 talked('own-screen', lambda talk: talk.ask('GET', '/page'), login_screen=lambda *args, **kwargs: b'own form')
 talked('own-run', lambda talk: talk.ask('GET', '/page'), run=lambda: False)
 talked('own-check', lambda talk: talk.ask('GET', '/page'), do_check=lambda: False)
+talked('own-login', lambda talk: talk.log_in(), do_login=lambda username, password, **kwargs: username + password == '')
+talked(
+    'own-logout', lambda talk: talk.ask('POST', '/do_logout', x='1'), do_logout=lambda **kwargs: sorted(kwargs) == []
+)
 
 
 def called_steps(cp: Any) -> Any:

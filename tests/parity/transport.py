@@ -81,16 +81,17 @@ def make_scope(environ: dict[str, Any]) -> dict[str, Any]:
     # A slash that a WSGI server left escaped is one more slash in an ASGI server's path, and escaped in the raw one.
     raw = re.sub('%25(2[fF])', r'%\1', quote(path, safe="/!$&'()*+,;=:@"))
     path = re.sub(b'%2[fF]', b'/', path)
+    # An empty length or type is none in an environ.
+    told = [key for key in ('CONTENT_TYPE', 'CONTENT_LENGTH') if environ.get(key)]
+    told += [key for key in environ if key.startswith('HTTP_') and key not in UNSAID]
     fields = [
-        (key.removeprefix('HTTP_').replace('_', '-').lower().encode(), value.encode('latin-1'))
-        for key, value in environ.items()
-        if (key.startswith('HTTP_') or key in ('CONTENT_TYPE', 'CONTENT_LENGTH')) and key not in UNSAID and (value or key.startswith('HTTP_'))
+        (key.removeprefix('HTTP_').replace('_', '-').lower().encode(), environ[key].encode('latin-1')) for key in told
     ]
     client, server = environ.get('REMOTE_ADDR'), environ.get('SERVER_NAME')
     return {
         'type': 'http',
         'asgi': {'version': '3.0', 'spec_version': '2.5'},
-        'http_version': environ['SERVER_PROTOCOL'].partition('/')[2],
+        'http_version': environ.get('SERVER_PROTOCOL', 'HTTP/1.1').partition('/')[2],
         'method': environ['REQUEST_METHOD'],
         'scheme': environ['wsgi.url_scheme'],
         'path': path.decode('utf-8', 'replace'),

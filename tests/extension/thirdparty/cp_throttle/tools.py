@@ -60,6 +60,15 @@ def limit(rate: int = 60, per: float = 60.0, scope: str = '') -> None:
         raise TooMany(f'No more than {rate} requests within {per:g} seconds.', left)
 
 
+def _above_zero(value: Any) -> str:
+    return '' if isinstance(value, (int, float)) and value > 0 else 'it has to be a number above 0'
+
+
+# What can be told of its settings before any request comes.
+limit.checks = {
+    'rate': lambda value: '' if isinstance(value, int) and value >= 0 else 'it has to be 0 or more',
+    'per': _above_zero,
+}
 # It looks into a dict: nothing to keep an event loop waiting.
 limit.non_blocking = True
 

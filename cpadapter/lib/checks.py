@@ -18,6 +18,7 @@ __all__ = [
     'charset',
     'charsets',
     'checked',
+    'cookie_name',
     'error_handler',
     'error_status',
     'exceptions',
@@ -26,9 +27,13 @@ __all__ = [
     'fields',
     'folder',
     'is_callable',
+    'is_class',
     'number',
     'optional',
+    'positive',
+    'realm',
     'regex',
+    'samesite',
     'span',
     'status_between',
     'text',
@@ -64,6 +69,7 @@ def optional(check: Check) -> Check:
 
 
 def text(value: Any) -> str:
+    """Check text."""
     return '' if isinstance(value, str) else 'it has to be text'
 
 
@@ -92,6 +98,25 @@ def field_name(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(_TOKEN, value):
         return f"{_shown(value)} is no name of a header, such as 'X-Mine'"
     return ''
+
+
+def realm(value: Any) -> str:
+    """Check the realm of a challenge, which stands between quotes there."""
+    if not isinstance(value, str):
+        return 'it has to be text'
+    return 'it cannot contain the " (quote) character' if '"' in value else ''
+
+
+def cookie_name(value: Any) -> str:
+    """Check the name of a cookie."""
+    good = isinstance(value, str) and re.fullmatch(_TOKEN, value)
+    return '' if good else f"{_shown(value)} is no name of a cookie, such as 'session_id'"
+
+
+def samesite(value: Any) -> str:
+    """Check the attribute SameSite of a cookie; '' and False leave it out."""
+    good = not value or (isinstance(value, str) and value.lower() in ('lax', 'strict', 'none'))
+    return '' if good else "it has to be 'Lax', 'Strict' or 'None', or None to leave the attribute out"
 
 
 def field_names(value: Any) -> str:
@@ -133,6 +158,7 @@ def types_by_extension(value: Any) -> str:
 
 
 def regex(value: Any) -> str:
+    """Check a regular expression, as text or compiled."""
     if isinstance(value, re.Pattern):
         return '' if isinstance(value.pattern, str) else 'it has to be a regular expression for text, not bytes'
     if not isinstance(value, str):
@@ -204,17 +230,25 @@ def number(least: float | None = None) -> Check:
     return check
 
 
+_not_negative = number(0)
+
+
 def whole_number(least: int | None = None, most: int | None = None) -> Check:
     """Give a check for an int from `least` to `most`."""
 
     def check(value: Any) -> str:
-        if isinstance(value, int) and not isinstance(value, bool):
-            if (least is None or value >= least) and (most is None or value <= most):
-                return ''
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if is_whole and (least is None or value >= least) and (most is None or value <= most):
+            return ''
         bounds = '' if least is None else f' of {least} or more' if most is None else f' from {least} to {most}'
         return f'it has to be a whole number{bounds}'
 
     return check
+
+
+def positive(value: Any) -> str:
+    """Check a number above 0."""
+    return '' if _not_negative(value) == '' and value else 'it has to be a number above 0'
 
 
 def span(value: Any) -> str:
@@ -252,7 +286,13 @@ error_status = status_between(400, 599)
 
 
 def is_callable(value: Any) -> str:
+    """Check what can be called."""
     return '' if callable(value) else 'it has to be something that can be called'
+
+
+def is_class(value: Any) -> str:
+    """Check a class."""
+    return '' if isinstance(value, type) else 'it has to be a class'
 
 
 def exceptions(value: Any) -> str:
