@@ -19,7 +19,8 @@ Serve it with any server: `gunicorn myapp:application`, `uvicorn myapp:applicati
 from __future__ import annotations
 
 # -- application layer: what an application author writes
-from .application.handlers import expose, popargs
+from .application.handlers import expose, popargs, websocket
+from .application.lifespans import lifespan
 from .application.startup import asgi_app, quickstart, wsgi_app
 from .application.urls import url
 
@@ -27,6 +28,7 @@ from .application.urls import url
 from .environment.defaults import Package as _Package
 from .environment.defaults import checker, config, engine, log, server, tools, tree
 from .environment.proxies import request, response, serving, session, thread_data
+from .core.background import background
 from .errors import (
     CherryPyException,
     ClientDisconnected,
@@ -34,6 +36,7 @@ from .errors import (
     HTTPRedirect,
     InternalRedirect,
     NotFound,
+    WebSocketClosed,
 )
 from . import lib, process
 
@@ -72,13 +75,16 @@ __all__ = [
     'Tool',
     'Toolbox',
     'Tree',
+    'WebSocketClosed',
     'asgi_app',
+    'background',
     'checker',
     'config',
     'dispatch',
     'engine',
     'expose',
     'lib',
+    'lifespan',
     'log',
     'popargs',
     'process',
@@ -92,6 +98,7 @@ __all__ = [
     'tools',
     'tree',
     'url',
+    'websocket',
     'wsgi',
     'wsgi_app',
 ]

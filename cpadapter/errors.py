@@ -27,6 +27,8 @@ __all__ = [
     'HTTPRedirect',
     'InternalRedirect',
     'NotFound',
+    'Overloaded',
+    'WebSocketClosed',
     'bare_error',
     'clean_headers',
     'current_url',
@@ -48,6 +50,18 @@ class CherryPyException(Exception):
 
 class ClientDisconnected(CherryPyException, ConnectionError):
     """The client left before it had sent its request's body, or taken its response."""
+
+
+class WebSocketClosed(ClientDisconnected):
+    """The peer of a WebSocket has closed it, or is gone: nothing more can be received or sent.
+
+    code, reason: as the peer gave them (RFC 6455 7.4); 1005 if it gave no code, 1006 if it went without a word.
+    """
+
+    def __init__(self, code: int = 1006, reason: str = '') -> None:
+        super().__init__(f'The WebSocket was closed with {code}{f": {reason}" if reason else ""}.')
+        self.code = code
+        self.reason = reason
 
 
 # --- redirects ------------------------------------------------------------------------------------------------
@@ -216,6 +230,8 @@ _STALE = frozenset(
 def clean_headers(status: int) -> None:
     """Take out of the current response the headers that describe a page no longer sent."""
     headers = current().response.headers
+    if _STALE.isdisjoint(headers) and not dict.__contains__(headers, 'Content-Range'):
+        return
     for name in list(headers):
         # SPEC: RFC 9110 15.5.17: a 416 tells the length by Content-Range.
         if name in _STALE or (name == 'Content-Range' and status != 416):
@@ -246,29 +262,43 @@ class HTTPError(CherryPyException):
         self._message = _text(message) or default
         super().__init__(status, message)
 
-    def set_response(self) -> None:
-        """Make the current response this error's page."""
+    def set_response(self) -> Any:
+        """Make the current response this error's page.
+
+        Gives None; or, where the page is made by async code, what is to be awaited until it is there.
+        """
         exchange = current()
         response = exchange.response
         clean_headers(self.code)
         response.status = self.status
         response.stream = False
-        traceback = format_exc() if exchange.request.show_tracebacks else None
-        headers = response.headers
-        # PERF: names in Title-Case need no look at how they are written.
-        set_raw = dict.__setitem__
-        set_raw(headers, 'X-Content-Type-Options', 'nosniff')
+        request = exchange.request
+        traceback = format_exc() if request.show_tracebacks else None
+        dict.__setitem__(response.headers, 'X-Content-Type-Options', 'nosniff')
         page = self.get_error_page(self.status, traceback=traceback, message=self._message)
-        response.body = page.encode('utf-8', 'replace') if isinstance(page, str) else page
+        if hasattr(page, '__await__'):
+            return self._set_page_later(response, page)
+        self._set_page(response, page)
+        return None
+
+    async def _set_page_later(self, response: Any, page: Any) -> None:
+        self._set_page(response, await page)
+
+    def _set_page(self, response: Any, page: Any) -> None:
+        # PERF: names in Title-Case need no look at how they are written.
+        headers = response.headers
+        body: Any = page.encode('utf-8', 'replace') if isinstance(page, str) else page
         # An error page callable may have set one, for a body of its own making.
-        headers.pop('Content-Length', None)
+        dict.pop(headers, 'Content-Length', None)
         size = PADDED.get(self.code)
-        if size is not None and str(headers.get('Content-Type', '')).lower().startswith('text/html'):
-            body: bytes = response.collapse_body()
+        if size is not None and str(dict.get(headers, 'Content-Type', '')).lower().startswith('text/html'):
+            if type(body) is not bytes:
+                response.body = body
+                body = response.collapse_body()
             if 0 < len(body) <= size:
                 body = body.ljust(size + 1)
-                response.body = body
-            set_raw(headers, 'Content-Length', str(len(body)))
+            dict.__setitem__(headers, 'Content-Length', str(len(body)))
+        response.body = body
 
     def get_error_page(self, *args: Any, **kwargs: Any) -> Any:
         """Give the page's content, as the function of this name does; a subclass may make its own, str or bytes."""
@@ -298,14 +328,34 @@ class NotFound(HTTPError):
 
     def __init__(self, path: str | None = None) -> None:
         if path is None:
-            request = current().request
+            exchange = current()
+            # PERF: where there is no request yet it would say what the exchange does.
+            request = exchange.request if exchange.app is None or exchange._request is not None else exchange
             path = request.script_name + request.path_info
         super().__init__(404, f"The path '{path[:_SHOWN_PATH]}' was not found.")
 
 
+class Overloaded(HTTPError):
+    """Raised where so much waits already that no more is taken: 503, with Retry-After.
+
+    message: names the setting that bounds it.
+    """
+
+    # Seconds.
+    retry_after = 5
+
+    def __init__(self, message: str) -> None:
+        super().__init__(503, message)
+
+    def set_response(self) -> Any:
+        later = super().set_response()
+        current().response.headers['Retry-After'] = str(self.retry_after)
+        return later
+
+
 # --- pages ----------------------------------------------------------------------------------------------------
 
-_PAGE = """<!DOCTYPE html>
+_PAGE_START = """<!DOCTYPE html>
 <html xmlns="http://www.w3.org/1999/xhtml" lang="en">
 <head>
 <meta charset="utf-8" />
@@ -317,12 +367,16 @@ _PAGE = """<!DOCTYPE html>
 </head>
 <body>
 <h2>%(status)s</h2>
-<p>%(message)s</p>
-<pre id="traceback">%(traceback)s</pre>
-<div id="powered_by"><span>Powered by %(product)s</span></div>
+<p>"""
+_PAGE_MIDDLE = """</p>
+<pre id="traceback">"""
+_PAGE_END = f"""</pre>
+<div id="powered_by"><span>Powered by {PRODUCT}</span></div>
 </body>
 </html>
 """
+# PERF: the start of the page by status line; bounded, since an application may make lines of its own.
+_starts: dict[str, str] = {}
 
 # Characters that no XML or HTML document may hold, however written.
 _NOT_IN_HTML = '[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]'
@@ -334,7 +388,7 @@ def get_error_page(status: Any, **kwargs: Any) -> Any:
     status: as for HTTPError. kwargs: `message`, `traceback`, `version`; what is missing or None gets its default.
     An entry may be a callable, called with status, message, traceback and version, each HTML-escaped text, or the
     name of a UTF-8 file in which they are put by "%(message)s" and so on. Where it fails, the default page says so.
-    Returns bytes. Sets Content-Type, except after a callable.
+    Returns bytes; after an async callable, what gives them when awaited. Sets Content-Type, except after a callable.
 
     The default page is HTML; for a client that names application/problem+json (RFC 9457), application/json or
     text/plain in Accept, and does not want HTML as much, it is that.
@@ -352,17 +406,36 @@ def get_error_page(status: Any, **kwargs: Any) -> Any:
         escaped = {name: _escape(value) for name, value in values.items()}
         try:
             if callable(entry):
-                return _page_of_callable(entry(**escaped))
+                page = entry(**escaped)
+                if hasattr(page, '__await__') or hasattr(page, '__anext__'):
+                    return _await_page(exchange, code, reason, values, page)
+                return _page_of_callable(page)
             with open(entry, encoding='utf-8', newline='') as template:
                 page = (template.read() % escaped).encode('utf-8', 'replace')
         except Exception as exc:
-            failure = _traceback.format_exception_only(exc)[-1].rstrip()
-            log = exchange.app.log if exchange.app is not None else exchange.site.log
-            log.error('The custom error page failed.', traceback=True, severity=40)
+            failure = _tell_failure(exchange, exc)
         else:
             exchange.response.headers['Content-Type'] = 'text/html;charset=utf-8'
             return page
     return _default_page(exchange, code, reason, values, failure)
+
+
+def _tell_failure(exchange: Any, exc: Exception) -> str:
+    """Write to the error log that an error page failed; give the line that the default page says of it."""
+    log = exchange.app.log if exchange.app is not None else exchange.site.log
+    log.error('The custom error page failed.', traceback=True, severity=40)
+    return _traceback.format_exception_only(exc)[-1].rstrip()
+
+
+async def _await_page(exchange: Any, code: int, reason: str, values: dict[str, str], page: Any) -> Any:
+    try:
+        if hasattr(page, '__await__'):
+            page = await page
+        if hasattr(page, '__anext__'):
+            page = iter([chunk async for chunk in page])
+        return _page_of_callable(page)
+    except Exception as exc:
+        return _default_page(exchange, code, reason, values, _tell_failure(exchange, exc))
 
 
 def _page_of_callable(page: Any) -> bytes:
@@ -373,8 +446,6 @@ def _page_of_callable(page: Any) -> bytes:
     if hasattr(type(page), '__next__'):
         # Read to its end here, where a failure can still be answered with another page.
         return b''.join([chunk.encode('utf-8') if isinstance(chunk, str) else chunk for chunk in page])
-    if hasattr(page, 'close') and hasattr(page, 'cr_frame'):
-        page.close()
     raise ValueError(
         'error page function did not return a bytestring, str or an iterator - '
         f'returned object of type {type(page).__name__}.'
@@ -398,12 +469,13 @@ def _default_page(exchange: Any, code: int, reason: str, values: dict[str, str],
         if failure:
             message += '<br />' if message else ''
             message += f'In addition, the custom error page failed:\n<br />{_escape(failure)}'
-        page = _PAGE % {
-            'status': _in_html(_escape(values['status'])),
-            'message': _in_html(message),
-            'traceback': _in_html(_escape(traceback)),
-            'product': PRODUCT,
-        }
+        status = values['status']
+        start = _starts.get(status)
+        if start is None:
+            start = _PAGE_START % {'status': _in_html(_escape(status))}
+            if len(_starts) < 100:
+                _starts[status] = start
+        page = f'{start}{_in_html(message)}{_PAGE_MIDDLE}{_in_html(_escape(traceback)) if traceback else ""}{_PAGE_END}'
         return page.encode()
     if failure:
         message += '\n' if message else ''

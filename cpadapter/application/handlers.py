@@ -1,16 +1,20 @@
-"""Making page handlers: expose and popargs. What dispatchers make of them is not known here."""
+"""Making page handlers: expose, websocket and popargs. What dispatchers make of them is not known here."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import update_wrapper
 from types import MethodType
 from typing import Any
 
 from ..context import current
+from ..errors import HTTPError
 from ..extension.dispatch import punctuation_to_underscores
+from ..extension.hooks import is_async_callable
+from ..extension.namespaces import add_config
 
-__all__ = ['expose', 'popargs']
+__all__ = ['expose', 'popargs', 'websocket']
 
 
 def expose(func: Any = None, alias: Any = None) -> Any:
@@ -68,6 +72,89 @@ def _bind(target: Any, aliases: Iterable[str], frame: Any) -> None:
             raise TypeError(f'An alias is a str, not {type(name).__name__}.')
         names[name.replace('.', '_')] = target
         names[name.translate(punctuation_to_underscores)] = target
+
+
+def websocket(func: Any = None, alias: Any = None, **settings: Any) -> Any:
+    """Make a function a page handler of WebSockets, and expose it: it is called with the WebSocket before the rest.
+
+    `async def chat(self, ws, *vpath, **params)` has a WebSocket, a plain function a BlockingWebSocket and a thread of
+    its own. Used bare, called, and with aliases, as `expose` is; in any order with other decorators.
+    settings: entries of the `websocket` config namespace for this handler: origins, max_size, subprotocols,
+        idle_timeout.
+    What is given is a plain function whatever the handler's colour: asked for by HTTP it answers 426, with no event
+    loop. TypeError for what is no function, and for a setting that there is not.
+    """
+    from ..core.websocket import SETTINGS
+
+    for name in settings:
+        if name not in SETTINGS:
+            raise TypeError(f'websocket() has no setting {name!r}; there are {", ".join(SETTINGS)}.')
+
+    def mark(target: Any) -> Any:
+        if isinstance(target, (staticmethod, classmethod)):
+            page: Any = type(target)(_make_page(target.__func__))
+        else:
+            page = _make_page(target)
+        _expose(page)
+        if settings:
+            add_config(page, {f'websocket.{name}': value for name, value in settings.items()})
+        if alias is not None:
+            _bind(page, [alias] if isinstance(alias, str) else alias, frame)
+        return page
+
+    if func is not None and not _is_alias(func):
+        frame = sys._getframe(1)
+        return mark(func)
+    if func is not None:
+        if alias is not None:
+            raise TypeError('websocket() takes the aliases once: first, or as alias=.')
+        alias = func
+    frame = sys._getframe(1)
+    return mark
+
+
+def _make_page(func: Callable[..., Any]) -> Any:
+    """Give the page handler that calls `func` with a WebSocket."""
+    if not callable(func) or isinstance(func, (type, MethodType)):
+        raise TypeError(f'{func!r} cannot be a page handler of WebSockets: a function is wanted.')
+    blocks = not is_async_callable(func)
+
+    def page(*args: Any, **kwargs: Any) -> Any:
+        exchange = current()
+        ws = exchange.websocket
+        if ws is None:
+            raise _UpgradeRequired()
+        if ws.codec is None:
+            ws.codec = _codec()
+        return ws.run(func, args, kwargs, blocks)
+
+    update_wrapper(page, func)
+    page.is_websocket = True  # type: ignore[attr-defined]
+    return page
+
+
+class _UpgradeRequired(HTTPError):
+    """The answer to whoever asks for a WebSocket by HTTP: 426, naming the protocol to upgrade to."""
+
+    def __init__(self) -> None:
+        super().__init__(426, 'There is a WebSocket here: a client has to open it as one, through an ASGI server.')
+
+    def set_response(self) -> Any:
+        later = super().set_response()
+        current().response.headers['Upgrade'] = 'websocket'
+        return later
+
+
+_made: list[Any] = []
+
+
+def _codec() -> Any:
+    """Give the JSON codec of the tools, made at first use."""
+    if not _made:
+        from ..lib.jsontools import Codec
+
+        _made.append(Codec())
+    return _made[0]
 
 
 def popargs(*args: str, **kwargs: Any) -> Any:

@@ -21,6 +21,7 @@ from ..extension.dispatch import LEAF, Dispatcher, is_plain
 from ..extension.hooks import is_async_callable
 from ..extension.namespaces import NamespaceSet, WatchedDict
 from ..gateways.callable import DualCallable
+from ..gateways.children import Child
 from ..gateways.handover import Handover
 from ..gateways.wsgi import run_wsgi, serve_wsgi
 from ..protocol.messages import CrossFirst, decode_path
@@ -173,7 +174,13 @@ class Application(DualCallable):
         return wsgiapp(environ, start_response)  # type: ignore[no-any-return]
 
     def offload(self, call: Any) -> Any:
-        """Call a plain callable in the thread pool; to be awaited."""
+        """Call a plain callable in a thread; to be awaited. It never waits behind page handlers."""
+        from ..gateways.bridge import offload
+
+        return offload(self.site.step_pool(), call)
+
+    def offload_page(self, call: Any) -> Any:
+        """Call a plain page handler in a thread; to be awaited. Raises Overloaded where too many wait already."""
         from ..gateways.bridge import offload
 
         return offload(self.site.handler_pool(), call)
@@ -200,7 +207,7 @@ class Application(DualCallable):
             say. fault: raised in place of dispatching.
         """
         if self._stamp != changes.count:
-            self._refresh()
+            self._refresh(head)
         if script_name is None:
             if self._script_name:
                 script_name, path_info, fault = self._place(head)
@@ -340,9 +347,9 @@ class Application(DualCallable):
         if request is not None:
             exchange.adopt(request)
         head = exchange.head
-        if head.on_loop and not self.wsgiapp.is_bare:
+        if head.defers and not self.wsgiapp.is_bare:
             # WSGI middleware stands before it, under ASGI as well.
-            return Handover(head, self.wsgi, head.outer, head.path, self.site)  # type: ignore[return-value]
+            return Handover(head, Child(self.wsgi, 'wsgi'), head.outer, head.path, self.site)  # type: ignore[return-value]
         if self.publishes and not head.defers:
             exchange.publish_start()
         try:
@@ -509,9 +516,22 @@ class Application(DualCallable):
                 error = exc
         raise error
 
-    def _refresh(self) -> None:
+    def read_sections(self) -> None:
+        """Look again at the sections of config that paths have: dispatchers go by what was found."""
+        self.sections = {
+            path: section
+            for path, section in self.config.items()
+            if path[:1] == '/' and path != '/' and isinstance(section, Mapping)
+        } or None
+        self.root_section = self.config.get('/')
+
+    def _refresh(self, head: RequestHead) -> None:
         """Forget plans compiled before the last change, and look again at what they rest on."""
-        self.site.engine.ensure_started()
+        engine = self.site.engine
+        if engine.needs_start:
+            if head.on_loop:
+                raise CrossFirst  # listeners may wait
+            engine.ensure_started()
         stamp = changes.count
         self._plans = {}
         self._colours: dict[Any, tuple[bool, Any]] = {}
@@ -519,13 +539,7 @@ class Application(DualCallable):
         self._routes: dict[str, Any] = {}
         # The same for what is called with path segments, by the path before them.
         self._arg_routes: dict[str, Any] = {}
-        self.sections = {
-            path: section
-            for path, section in self.config.items()
-            if path[:1] == '/' and path != '/' and isinstance(section, Mapping)
-        } or None
-        self.root_section = self.config.get('/')
-        engine = self.site.engine
+        self.read_sections()
         self.publishes = any(map(engine.listens, ('before_request', 'after_request', 'acquire_thread')))
         self._dispatcher = self.request_class.dispatch
         self._plain = (
@@ -579,7 +593,7 @@ class Application(DualCallable):
 
         Elsewhere, in global config and `_cp_config`, applications keep keys of their own.
         """
-        names = {*known, 'hooks', 'request', 'response', 'error_page', 'wsgi', *self.namespaces}
+        names = {*known, 'hooks', 'request', 'response', 'error_page', 'wsgi', 'websocket', *self.namespaces}
         names.update(self.site.config.namespaces)
         for namespace, entries in groups.items():
             if namespace in names:

@@ -311,11 +311,15 @@ class Entity(metaclass=_EntityType):
 
     async def _run_custom(self, call: Callable[..., Any], args: tuple[Any, ...], run: Run) -> None:
         # An exception instance, such as HTTPError(415), raises itself: nothing to read for it.
-        if not run.blocking and not is_async_callable(call) and not isinstance(call, BaseException):
+        is_plain = not is_async_callable(call) and not isinstance(call, BaseException)
+        if not run.blocking and is_plain:
             spool = await self.stream().read_ahead(self.stream().fetch_waiting, run.offload)
             if spool is not None:
                 run.spools.append(spool)
-        result = call(*args)
+        if run.offload is not None and is_plain and not getattr(call, 'non_blocking', False):
+            result = await run.offload(partial(call, *args))
+        else:
+            result = call(*args)
         if hasattr(result, '__await__'):
             await result
 

@@ -13,6 +13,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..context import current
+from .plan import compile_plan
 
 if TYPE_CHECKING:
     from .site import Site
@@ -43,7 +44,7 @@ _OBSOLETE: dict[str, str | None] = {
 }
 
 # Served by the application and its plans, whether or not they are registered anywhere.
-_BUILT_IN_NAMESPACES = ('hooks', 'request', 'response', 'error_page', 'tools', 'log', 'wsgi')
+_BUILT_IN_NAMESPACES = ('hooks', 'request', 'response', 'error_page', 'tools', 'log', 'wsgi', 'websocket')
 
 _SITE_NAMESPACES = ('engine.', 'server.', 'tree.', 'checker.')
 
@@ -168,6 +169,33 @@ class Checker:
                 if problem:
                     self._warn(f'{problem}\nsection: [{section}]\nroot: {root!r}\ndir: {directory!r}')
 
+    def check_plans(self) -> None:
+        """Warn of settings that the requests for a path would fail by: they are compiled as the first one would."""
+        told: set[tuple[str, str]] = set()
+        for script_name, app in self._apps():
+            for section in self._paths(app) or ('/',):
+                problem = self._plan_problem(app, self._config_at(app, section))
+                if problem and (script_name, problem) not in told:
+                    # Once for what several sections inherit.
+                    told.add((script_name, problem))
+                    self._warn(f'{problem}\nThe application is mounted at {script_name!r}.')
+
+    def _plan_problem(self, app: Any, config: Mapping[str, Any]) -> str | None:
+        if not hasattr(app, 'report_unknown'):
+            return None  # a plan is compiled for an Application, and not for what only looks like one from here
+
+        def compile() -> None:
+            exchange = current()
+            exchange.site = cast('Site', self._site)
+            exchange.app = app
+            compile_plan(app, False, dict(config))
+
+        try:
+            Context().run(compile)
+        except Exception as exc:
+            return str(exc)
+        return None
+
     def check_compatibility(self) -> None:
         """Warn of keys that have other names now."""
         for section, key, _ in self._all_entries():
@@ -283,6 +311,8 @@ class Checker:
             request = exchange.request
             request.app = app
             request.path_info = path
+            if hasattr(app, 'read_sections'):
+                app.read_sections()
             app.find_config(path, 'request.dispatch', app.request_class.dispatch)(path)
             return dict(request.config or {})
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 from weakref import WeakSet
 
 from ..changes import changed
+from ..context import on_a_loop
+from ..extension.hooks import is_async_callable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -144,12 +146,6 @@ def find_host() -> str | None:
     return HOST_PROGRAMS.get(program)
 
 
-def _loop_is_running() -> bool:
-    """True in a thread whose event loop is running: whoever runs it is the host."""
-    asyncio = sys.modules.get('asyncio')
-    return asyncio is not None and asyncio._get_running_loop() is not None
-
-
 class Engine:
     """Channels with listeners, and five states that publish on them.
 
@@ -160,6 +156,9 @@ class Engine:
     `exit` publishes without touching the process. A program that calls `start()` and is no known server's own
     (`find_host`) takes ownership.
     settled: True when nothing is left to start lazily in this process; gateways test it before `ensure_started()`.
+    shared: what `start` listeners leave for pages, such as clients and pools: it is in each request's `request.state`,
+        and in scope['state'] of an ASGI lifespan that starts the engine.
+    awaiter: awaits what async listeners give, on the event loop that serves; None stands for the process's loop thread.
     on_own: called once, when the engine takes ownership of the process (a Site turns on screen logging there).
     """
 
@@ -183,6 +182,10 @@ class Engine:
         self.state = states.STOPPED
         self.settled = False
         self.on_own: Callable[[], None] | None = None
+        self.shared: dict[str, Any] = {}
+        self.awaiter: Callable[[Any], Any] | None = None
+        # In a process of our own: async listeners of a channel that a server's lifespan calls on its loop.
+        self._held: dict[str, tuple[Callable[..., Any], ...]] = {}
         # None: not decided yet, which counts as hosted.
         self._hosted: bool | None = None
         self._lock = threading.RLock()
@@ -235,17 +238,24 @@ class Engine:
     def publish(self, channel: str, *args: Any, **kwargs: Any) -> list[Any]:
         """Call the listeners of `channel` by ascending priority; give the list of their results.
 
+        An async listener is awaited (`wait_for`) before the next one is called.
         A listener that raises is logged and the others still run; then ChannelFailures is raised.
         KeyboardInterrupt and SystemExit propagate at once, an exit code of 0 becoming 1 if a listener failed before.
         """
         found = self.listeners.get(channel)
         if not found:
             return []
+        return self._call(channel, found, args, kwargs)
+
+    def _call(self, channel: str, found: Iterable[Callable[..., Any]], args: Any, kwargs: Any) -> list[Any]:
         results = []
         failures: ChannelFailures | None = None
         for listener in found:
             try:
-                results.append(listener(*args, **kwargs))
+                result = listener(*args, **kwargs)
+                if result is not None and hasattr(type(result), '__await__'):
+                    result = self.wait_for(result)
+                results.append(result)
             except SystemExit as exc:
                 if failures and exc.code in (0, None):
                     exc.code = 1
@@ -259,6 +269,70 @@ class Engine:
         if failures:
             raise failures
         return results
+
+    def wait_for(self, awaitable: Any) -> Any:
+        """Await something while the calling thread waits, and give its result.
+
+        It runs on the event loop of the server that started this engine by its lifespan or its first request, so that
+        what is made there serves async pages; under WSGI, where those run, on the process's loop thread.
+        RuntimeError if called on that very loop.
+        """
+        if self.awaiter is not None:
+            return self.awaiter(awaitable)
+        from ..gateways.bridge import await_on_loop
+
+        return await_on_loop(awaitable)
+
+    def _hold_async(self, channel: str) -> None:
+        """Leave async listeners of `start` or `stop` to the lifespan of the server that another one starts or stops.
+
+        It comes from that server's own loop, where async pages run: before the first request when the server starts,
+        after the last one when it stops. What is held is skipped by `_publish_unheld`.
+        """
+        found = self.listeners.get(channel, ())
+        for index, listener in enumerate(found):
+            has_lifespan = getattr(getattr(listener, '__self__', None), 'has_lifespan', None)
+            if has_lifespan is not None and has_lifespan():
+                around = found[:index] if channel == 'start' else found[index:]
+                self._held[channel] = tuple(one for one in around if is_async_callable(one))
+                return
+
+    def release(self, channel: str) -> None:
+        """Call what is held of a channel, unless that was done; ChannelFailures is raised as by `publish`."""
+        held = self._held.pop(channel, ())
+        if held:
+            self._call(channel, held, (), {})
+
+    def _publish_unheld(self, channel: str) -> None:
+        """Publish `start` or `stop`; what is held comes last if no lifespan has called it meanwhile.
+
+        After a failed start nothing more of it is called; to stop, all are.
+        """
+        if self._hosted is False:
+            self._hold_async(channel)
+        held = self._held.get(channel)
+        if not held:
+            self.publish(channel)
+            return
+        failures: ChannelFailures | None = None
+        try:
+            self._call(channel, [one for one in self.listeners[channel] if one not in held], (), {})
+        except ChannelFailures as exc:
+            if channel == 'start':
+                self._held.pop(channel, None)
+                raise
+            failures = exc
+        try:
+            self.release(channel)
+        except ChannelFailures as exc:
+            failures = failures or exc
+        if failures is not None:
+            raise failures
+
+    def adopt(self, awaiter: Callable[[Any], Any] | None) -> None:
+        """Take what awaits on a server's loop, unless there is another one already."""
+        if self.awaiter is None:
+            self.awaiter = awaiter
 
     def listens(self, channel: str) -> bool:
         """True if publishing on `channel` would reach anyone.
@@ -293,7 +367,7 @@ class Engine:
 
     def claim(self) -> bool:
         """Take ownership of the process unless a host has it; True if it is ours, now or already."""
-        if self._hosted is None and find_host() is None and not _loop_is_running():
+        if self._hosted is None and find_host() is None and not on_a_loop():
             self.hosted = False
         return self._hosted is False
 
@@ -316,15 +390,23 @@ class Engine:
                 raise SystemExit(1) from None
             raise
 
-    def ensure_started(self) -> None:
+    @property
+    def needs_start(self) -> bool:
+        """True while `ensure_started` would have something to do."""
+        return not (self.settled or self._hosted is False)
+
+    def ensure_started(self, anew: bool = False) -> None:
         """Start a hosted engine unless it was started in this process already; safe from any thread.
 
         Gateways call it on lifespan startup, or before the first request where there is no lifespan. It does
         nothing where the program owns the process. What `start` raises is raised, and the next call tries again.
+        anew: start also what has exited, as the startup of another lifespan asks for and a late request does not.
         """
-        if self.settled or self._hosted is False:
+        if self._hosted is False or (self.settled and not (anew and self.state is states.EXITING)):
             return
         with self._lock:
+            if anew and self.state is states.EXITING:
+                self.settled = False
             if self.settled or self.state is states.STARTING or not self.hosted:
                 return
             self._hosted = True
@@ -342,7 +424,7 @@ class Engine:
         self.state = states.STARTING
         self.log('Bus STARTING')
         try:
-            self.publish('start')
+            self._publish_unheld('start')
         except (KeyboardInterrupt, SystemExit):
             self.exit()
             raise
@@ -377,7 +459,7 @@ class Engine:
         self.state = states.STOPPING
         self.log('Bus STOPPING')
         try:
-            self.publish('stop')
+            self._publish_unheld('stop')
         finally:
             self._stopped = True
             self.state = states.STOPPED
@@ -405,6 +487,7 @@ class Engine:
                 self.publish('exit')
             except ChannelFailures as exc:
                 failures = failures or exc
+            self.awaiter = None
             self.log('Bus EXITED')
         except (KeyboardInterrupt, SystemExit):
             self._exiting = False  # what was cut short can be finished by another call
@@ -572,6 +655,8 @@ def _after_fork() -> None:
             engine.settled = False
             engine._hosted = None
             engine._ticker = None
+            engine.awaiter = None
+            engine._held.clear()
             changed()  # an application asks for the start only where something has changed since its last request
 
 

@@ -131,6 +131,10 @@ class FilterHook(Hook):
         request.handler = filtered
 
 
+# The points of every request; hooks of errors that may wait go to a thread by themselves, wherever the rest runs.
+_WAYS = tuple(point for point in HOOKPOINTS if not point.endswith('error_response'))
+
+
 class OffloadHook(Hook):
     """Has a plain page handler, with what wraps it, called in a thread: the last hook before it in an async plan."""
 
@@ -146,7 +150,7 @@ class OffloadHook(Hook):
         inner = request.handler
         if not callable(inner) or isinstance(inner, BaseException) or is_async_callable(inner):
             return
-        offload = exchange.app.offload
+        offload = exchange.app.offload_page
 
         def elsewhere(*args: Any, **kwargs: Any) -> Any:
             return offload(partial(inner, *args, **kwargs) if args or kwargs else inner)
@@ -164,9 +168,12 @@ class Plan:
     hooks of each point, e.g. `before_handler`: tuples of Hook, sorted.
     filters: functions (value, exchange) -> value on the page handler's result, innermost first.
     prepares: what filters want done just before the page handler.
+    websocket: the settings of WebSockets, None for the usual ones.
     setups: tools and namespaces that are set up at each request, as calls that take the request.
+    direct: the points whose hooks are called where the pipeline runs, one after another.
     plain_bodies: nothing was set on bodies or their classes, so that a short one may be read without a body object.
     plain_page: the page handler is plain, and may wait, where the plan is async for the sake of a hook.
+    cancels: the run is cancelled when the client leaves.
     """
 
     __slots__ = (
@@ -177,9 +184,11 @@ class Plan:
         'before_handler',
         'before_request_body',
         'body_attrs',
+        'cancels',
         'closes',
         'config',
         'content_type',
+        'direct',
         'error_page',
         'error_response',
         'filters',
@@ -210,6 +219,7 @@ class Plan:
         'short_bodies',
         'simple',
         'toolmaps',
+        'websocket',
     )
 
     app: Application
@@ -235,6 +245,7 @@ class Plan:
     filters: tuple[Any, ...]
     prepares: tuple[Any, ...]
     content_type: str
+    direct: frozenset[str]
     methods_with_bodies: Any
     process_request_body: bool
     query_encoding: str
@@ -242,6 +253,7 @@ class Plan:
     overridden: frozenset[str]
     non_blocking: bool
     is_async: bool
+    cancels: bool
     closes: bool
     idle_ends: tuple[Callable[[Any], bool], ...] | None
     simple: bool
@@ -251,6 +263,7 @@ class Plan:
     plain_form: bool
     plain_page: bool
     short_bodies: Any
+    websocket: dict[str, Any] | None
 
     def __init__(self) -> None:
         self.toolmaps: dict[str, dict[str, dict[str, Any]]] = {}
@@ -337,6 +350,9 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
     for rest, value, key in groups.get('error_page', ()):
         plan.error_page[rest if rest == 'default' else _code(plan, rest, value, key)] = value
 
+    entries = groups.get('websocket')
+    plan.websocket = None if entries is None else _websocket_settings(plan, entries)
+
     setups: list[Any] = []
     toolboxes = dict(app.toolboxes)
     known_namespaces = dict(request_class.namespaces)
@@ -375,6 +391,7 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
     plan.query_separators = setting('query_string_separators', _default(request_class, 'query_string_separators'))
     plan.overridden = _overridden(request_class)
     plan.non_blocking = bool(setting('non_blocking', False))
+    plan.cancels = _is_cancelled(plan, setting('on_disconnect', _default(request_class, 'on_disconnect')))
     # The colour is that of the page handler, or of any hook that runs with it.
     plan.is_async = (
         is_async or builder.is_async or any(hook.is_async for point in HOOKPOINTS for hook in getattr(plan, point))
@@ -382,6 +399,13 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
     plan.plain_page = plan.is_async and not is_async and not plan.non_blocking
     if plan.plain_page:
         plan.before_handler += (OffloadHook(),)
+    plan.direct = frozenset(
+        point
+        for point in HOOKPOINTS
+        if all(
+            type(h) is Hook and not h.is_async and (h.non_blocking or not plan.is_async) for h in getattr(plan, point)
+        )
+    )
     plan.closes = bool(plan.on_end_request) or request_class.close is not Request.close
     # Hooks that can say beforehand that they have nothing to do.
     idles: list[Any] = [getattr(hook.callback, 'idle', None) for hook in plan.on_end_request]
@@ -391,7 +415,7 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
     )
     plan.light = (
         plan.simple
-        and all(hook.non_blocking for point in HOOKPOINTS for hook in getattr(plan, point))
+        and all(hook.non_blocking for point in _WAYS for hook in getattr(plan, point))
         and not any(callable(page) for page in plan.error_page.values())
     )
     plan.quiet = (
@@ -415,6 +439,15 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
 CONFIG_ONLY = frozenset(('uri_encoding', 'dispatch', 'non_blocking'))
 
 OFF_BY_DEFAULT = ('debug', 'debug_remote')
+
+
+def _is_cancelled(plan: Plan, policy: Any) -> bool:
+    """Say whether a policy for clients that leave is to cancel; ValueError for one that there is not."""
+    if policy not in ('finish', 'cancel'):
+        key = 'request.on_disconnect'
+        where = _entry(plan, key, policy) if key in plan.config else f'{key} = {policy!r}'
+        raise ValueError(f"{where}: what is done when a client leaves is 'finish' or 'cancel'.")
+    return bool(policy == 'cancel')
 
 
 def _default(request_class: Any, name: str) -> Any:
@@ -450,6 +483,21 @@ def _code(plan: Plan, rest: str, value: Any, key: str) -> int:
         raise ValueError(
             f"{_entry(plan, key, value)}: an error page is named by a status code or 'default', not {rest!r}."
         ) from None
+
+
+def _websocket_settings(plan: Plan, entries: list[tuple[str, Any, str]]) -> dict[str, Any]:
+    """Give the settings of WebSockets, checked; unknown ones are reported."""
+    from .websocket import SETTINGS, check_setting
+
+    settings = dict(SETTINGS)
+    for rest, value, key in entries:
+        if rest not in SETTINGS:
+            plan.app.report_unknown(key, value, [f'websocket.{name}' for name in SETTINGS])
+            continue
+        settings[rest], problem = check_setting(rest, value)
+        if problem:
+            raise ConfigError(f'{_entry(plan, key, value)}: {problem}.')
+    return settings
 
 
 def _add_hook(plan: Plan, builder: PlanBuilder, rest: str, value: Any, key: str) -> None:

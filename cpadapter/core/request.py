@@ -248,6 +248,18 @@ def _config(request: Request, exchange: Exchange) -> Any:
     return None if exchange.plan is None else dict(exchange.plan.config)
 
 
+def _state(request: Request, exchange: Exchange) -> dict[str, Any]:
+    shared = exchange.site.engine.shared
+    native = exchange.head.native
+    state: dict[str, Any] | None = native.get('state') if 'asgi' in native else None
+    if state is None:
+        return dict(shared)
+    # SPEC: ASGI lifespan 2.0, "Lifespan State": each request has a copy, which may be added to.
+    for name, value in shared.items():
+        state.setdefault(name, value)
+    return state
+
+
 def _process_request_body(request: Request, exchange: Exchange) -> bool:
     # Until the body's turn comes, hooks may still change which methods have one.
     return exchange.stage in (None, 'on_start_resource') or request.method in request.methods_with_bodies
@@ -305,11 +317,14 @@ class Request:
     show_mismatched_params: bool = True
     throws: Any = (KeyboardInterrupt, SystemExit, InternalRedirect)
     throw_errors: bool = False
+    on_disconnect: str = 'finish'
     closed: bool = False
     multithread: Any = _Lazy(lambda r, x: x.head.multithread, lambda: True)
     multiprocess: Any = _Lazy(lambda r, x: x.head.multiprocess, lambda: False)
     wsgi_environ: Any = _Lazy(lambda r, x: x.head.environ, dict)
     scope: Any = _Lazy(lambda r, x: x.head.native if 'asgi' in x.head.native else None, lambda: None)
+    websocket: Any = _Lazy(lambda r, x: x.websocket, lambda: None)
+    state: Any = _Lazy(_state, dict)
     unique_id: Any = _Lazy(lambda r, x: LazyUUID4(), lambda: None)
     namespaces: Any = _Namespaces()
     class_namespaces: NamespaceSet = NamespaceSet()
@@ -393,6 +408,23 @@ class Request:
         if exchange.redirect is not None:
             raise exchange.redirect
         return exchange.response
+
+    def is_disconnected(self) -> bool:
+        """Say whether the client has left: from now on nobody reads the response.
+
+        In a plain page it is asked of the server. In an async one the first call begins to watch, and says what is
+        known so far; what comes after the next await says what is so then. False where the server cannot tell.
+        """
+        exchange = self._exchange
+        if exchange is None or exchange.head is None:
+            return False
+        return exchange.disconnected or exchange.head.is_disconnected()
+
+    async def disconnected(self) -> None:
+        """Wait, in async code, until the client leaves; for ever where the server cannot tell."""
+        exchange = self._exchange
+        if exchange is not None and not exchange.disconnected:
+            await exchange.head.left()
 
     def close(self) -> None:
         """Run the on_end_request hooks, once."""

@@ -6,7 +6,7 @@ gateways send what `finalize` makes.
 
 from __future__ import annotations
 
-import time
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HTTPError
@@ -107,16 +107,27 @@ def _make_headers(response: Response | None) -> HeaderMap:
     headers = _new_map(HeaderMap)
     set_raw = dict.__setitem__
     content_type = 'text/html'
-    exchange = None if response is None else response._exchange
-    if exchange is not None:
-        content_type = exchange.take_content_type()
-        head = exchange.head
-        if head is not None and head.version < (1, 1):
-            headers.protocol = exchange.request.protocol
+    if response is None:
+        now: Any = time()
+    else:
+        own = response.__dict__
+        now = own.get('time')
+        if now is None:
+            now = own['time'] = time()
+        exchange = response._exchange
+        if exchange is not None:
+            content_type = exchange.content_type or exchange.take_content_type()
+            head = exchange.head
+            if head is not None and head.version < _HTTP_1_1:
+                headers.protocol = exchange.request.protocol
     set_raw(headers, 'Content-Type', content_type)
     set_raw(headers, 'Server', _SERVER)
-    set_raw(headers, 'Date', _date_at(time.time() if response is None else response.time))
+    last = _last_date
+    set_raw(headers, 'Date', last[1] if last[0] == int(now) else _date_at(now))
     return headers
+
+
+_HTTP_1_1 = (1, 1)
 
 
 # PERF: the Date of the last second asked for, replaced as one tuple; it takes 2 microseconds to write.
@@ -125,10 +136,7 @@ _last_date: tuple[int, DefaultText] = (-1, DefaultText())
 
 def _date_at(seconds: float) -> DefaultText:
     global _last_date
-    second = int(seconds)
-    last = _last_date
-    if last[0] != second:
-        last = _last_date = (second, DefaultText(HTTPDate(seconds)))
+    last = _last_date = (int(seconds), DefaultText(HTTPDate(seconds)))
     return last[1]
 
 
@@ -162,7 +170,7 @@ class Response:
     output_status: bytes | None = None
     headers: Any = _Made(_make_headers)
     cookie: Any = _Made(_make_cookie)
-    time: Any = _Made(lambda response: time.time())
+    time: Any = _Made(lambda response: time())
     body: Any = ResponseBody()
     _body: Any = ()
     _exchange: Any = None
@@ -220,19 +228,21 @@ class Response:
         """
         status = self.status
         if status is None or status == 200:
-            code, line = 200, '200 OK'
+            code, line, self.output_status = 200, '200 OK', b'200 OK'
         else:
             try:
                 code, reason, _ = valid_status(status)
             except ValueError as exc:
                 raise HTTPError(500, exc.args[0]) from exc
             line = f'{code} {reason}'
-        # SPEC: RFC 9112 4: a reason phrase holds no control characters.
-        if not line.isprintable():
-            line = ''.join(char for char in line if char.isprintable())
+            # SPEC: RFC 9112 4: a reason phrase holds no control characters.
+            if not line.isprintable():
+                line = ''.join(char for char in line if char.isprintable())
+            self.output_status = line.encode('latin-1', 'replace')
         self._code = code
         self.status = line
         headers = self.headers
+        own = self.__dict__
         if code < 200 or code in NO_BODY:
             headers.pop('Content-Length', None)
             if code in (204, 304):
@@ -257,23 +267,32 @@ class Response:
                 dict.__setitem__(headers, 'Content-Length', str(body.length))
             else:
                 dict.__setitem__(headers, 'Content-Length', str(len(self.collapse_body())))
-        elif type(self._body) is list and len(self._body) <= 1:
-            self._correct_length()
-        self.__dict__.pop('_header_list', None)
-        out = self.__dict__['_text_headers'] = []
+        else:
+            body = self._body
+            # PERF: one look at the length that is right, as it is in most cases.
+            if type(body) is list and len(body) <= 1:
+                chunk = body[0] if body else b''
+                if type(chunk) is not bytes or dict.get(headers, 'Content-Length') != str(len(chunk)):
+                    self._correct_length()
+        if '_header_list' in own:
+            del own['_header_list']
+        out: list[tuple[str, str]] = []
+        own['_text_headers'] = out
         output_text = headers.output_text
         for name, value in headers.items():
             # PERF: nearly every header there is needs no other look than this: 0.15 microseconds in place of 0.5.
             if type(value) is str and name in _USUAL and value.isascii() and value.isprintable():
                 out.append((name, value))
-            elif type(value) is not DefaultText and name not in _OF_THE_CONNECTION:
+            elif type(value) is not DefaultText and (
+                name not in _OF_THE_CONNECTION or (code == 426 and self._tells_upgrade(name))
+            ):
                 try:
                     out.append(output_text(name, value))
                 except ValueError:
                     # Out with it, or the page that tells of the error could not be sent either.
                     del headers[name]
                     raise
-        cookie = self.__dict__.get('cookie')
+        cookie = own.get('cookie')
         if cookie:
             for name in sorted(cookie):
                 try:
@@ -284,7 +303,12 @@ class Response:
                 except ValueError:
                     del cookie[name]
                     raise
-        self.output_status = line.encode('latin-1', 'replace')
+
+    def _tells_upgrade(self, name: str) -> bool:
+        """Say whether a header of the connection is to be sent with a 426."""
+        # SPEC: RFC 9110 15.5.22 demands Upgrade of it; PEP 3333 lets no application send one, nor does RFC 9113 8.2.2.
+        head = None if self._exchange is None else self._exchange.head
+        return name == 'Upgrade' and head is not None and 'asgi' in head.native and bool(head.version < (2, 0))
 
     def _correct_length(self) -> None:
         """Put right a Content-Length that is not that of the body, which is whole; it may tell one HEAD leaves out."""

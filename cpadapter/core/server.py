@@ -76,6 +76,13 @@ class Server:
     wsgi_version: tuple[int, int] = (1, 0)
     peercreds: bool = False
     peercreds_resolve: bool = False
+    # Seconds between two pings to a WebSocket's peer, and until the answer must be there; None for neither.
+    websocket_ping_interval: float | None = 20
+    websocket_ping_timeout: float | None = 20
+    # Bytes of a message that the server itself takes; a page may take less (websocket.max_size).
+    websocket_max_size: int = 16 * 1024 * 1024
+    # Threads for WebSockets with plain page handlers; each holds one as long as it is open.
+    websocket_threads: int = 100
 
     using_apache: bool = False
     using_wsgi: bool = False
@@ -172,6 +179,10 @@ class Server:
     @property
     def running(self) -> bool:
         return self._running is not None and self._running.alive
+
+    def has_lifespan(self) -> bool:
+        """Say whether start() runs a server that sends the application a lifespan, on a loop in its own thread."""
+        return self.instance is None and self.adapter in (None, 'uvicorn', 'hypercorn')
 
     def subscribe(self) -> None:
         """Follow the engine: start at priority 75, stop at 25."""

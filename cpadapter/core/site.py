@@ -7,13 +7,20 @@ and plugins it is equipped with is decided above, by `equippers`.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
+from math import inf
+from os import getpid
+from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 from ..context import outside_factory
 from ..extension.hooks import log_once
 from ..extension.namespaces import AttributeNamespace
 from ..extension.toolbox import Toolbox
+from ..gateways.children import Lifespans
+from .background import Background
 from .checker import Checker
 from .config import Config, unknown_key_message
 from .engine import Engine
@@ -27,6 +34,13 @@ __all__ = ['Site', 'equippers']
 
 # Called with each new Site, to give it tools and plugins: those stand above this file.
 equippers: list[Callable[[Any], None]] = []
+
+# Threads that pull plain bodies, for each of those that run page handlers: one that waits for what comes next holds
+# its thread, and none of them waits behind a page handler, nor a page handler behind it.
+STREAMS = 10
+
+# Those that may be running.
+_sites: WeakSet[Site] = WeakSet()
 
 
 class Site:
@@ -54,21 +68,29 @@ class Site:
         self.servers: dict[str, Server] = {}
         self.tree = Tree(self)
         self.server = Server(self.engine, lambda: self.tree)
-        self._pool: Any = None
+        # Thread pools by purpose, for event loops.
+        self._pools: dict[str, Any] = {}
+        self._overloads = 0
+        self._overloads_told = -inf
+        self.background = Background(self)
         engine = self.engine
         engine.subscribe('log', self._log_engine)
         engine.subscribe('graceful', self.log.reopen_files)
         engine.subscribe('start', self._check, 50)
-        engine.subscribe('exit', self._close_pool, 90)
+        engine.subscribe('stop', self.background.end, 10)
+        engine.subscribe('exit', self._close_threads, 90)
+        self.lifespans = Lifespans(engine, lambda: self.tree.children())
         engine.on_own = self._own
         namespaces = self.config.namespaces
         namespaces['server'] = _ServerNamespace(self)
         namespaces['engine'] = _EngineNamespace(self)
         namespaces['tree'] = self._graft
+        namespaces['background'] = _Reporting(self, 'background', lambda: self.background)
         namespaces['log'] = _Reporting(self, 'log', lambda: self.log)
         namespaces['checker'] = AttributeNamespace(lambda: self.checker)
         for equip in equippers:
             equip(self)
+        _sites.add(self)
 
     @classmethod
     def default(cls) -> Site:
@@ -81,20 +103,75 @@ class Site:
         return f'<Site {self.name or "(default)"}>'
 
     def handler_pool(self) -> Any:
-        """Give the thread pool for plain page handlers under ASGI, of `server.thread_pool` threads."""
-        pool = self._pool
-        size = max(1, int(self.server.thread_pool))
-        if pool is None or pool.size != size or pool.pid != _getpid():
-            from ..gateways.bridge import WorkerPool
+        """Give the thread pool for plain page handlers, of `server.thread_pool` threads.
 
-            pool = self._pool = WorkerPool(size, f'cpadapter{"-" + self.name if self.name else ""}-handlers')
+        Its queue is bounded by `server.accepted_queue_size`: -1 is 100 for each thread, 0 as many as come. Where a
+        size is set, nothing waits there for longer than `server.accepted_queue_timeout`.
+        """
+        server = self.server
+        pool = self._pools.get('handlers')
+        if pool is None or pool.size != server.thread_pool or pool.pid != getpid():
+            pool = self._make_pool('handlers')
+        size = server.accepted_queue_size
+        if size > 0:
+            pool.limit = size
+            pool.timeout = server.accepted_queue_timeout
+        else:
+            pool.limit = pool.size * 100 if size else None
+            pool.timeout = None
         return pool
 
-    def _close_pool(self) -> None:
-        """Let the pool's threads end when they have done their work; a later request makes another pool."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.close()
+    def step_pool(self) -> Any:
+        """Give the pool, as large, for plain steps of what has begun: they never wait behind page handlers."""
+        pool = self._pools.get('steps')
+        if pool is None or pool.size != self.server.thread_pool or pool.pid != getpid():
+            pool = self._make_pool('steps')
+        return pool
+
+    def stream_pool(self) -> Any:
+        """Give the pool in which plain generators make the chunks of streamed bodies, ten times as large."""
+        pool = self._pools.get('streams')
+        if pool is None or pool.size != self.server.thread_pool * STREAMS or pool.pid != getpid():
+            pool = self._make_pool('streams', STREAMS)
+        return pool
+
+    def _make_pool(self, purpose: str, times: int = 1) -> Any:
+        from ..gateways.bridge import WorkerPool
+
+        size = max(1, int(self.server.thread_pool)) * times
+        pool = self._pools.get(purpose)
+        if pool is None or pool.size != size or pool.pid != getpid():
+            if pool is not None and pool.pid == getpid():
+                pool.close()
+            name = f'cpadapter-{self.name}-{purpose}' if self.name else f'cpadapter-{purpose}'
+            pool = self._pools[purpose] = WorkerPool(size, name)
+        return pool
+
+    def _close_threads(self) -> None:
+        """Let the threads end when they have done their work; a later request makes others.
+
+        The loop of async code under WSGI, and the threads that end requests, serve all sites of the process: the last
+        one to exit ends them.
+        """
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            if pool.pid == getpid():
+                pool.close()
+        _sites.discard(self)
+        bridge = sys.modules.get('cpadapter.gateways.bridge')
+        if bridge is not None and not any(site.engine.state is site.engine.states.STARTED for site in _sites):
+            bridge.LoopThread.close()
+            bridge.close_pools()
+
+    def note_overload(self, error: Exception) -> None:
+        """Write to the error log, once a second at the most, that requests are refused."""
+        self._overloads += 1
+        now = monotonic()
+        if now - self._overloads_told >= 1:
+            count, self._overloads = self._overloads, 0
+            self._overloads_told = now
+            more = f' ({count} requests since it was told last)' if count > 1 else ''
+            self.log.error(f'{error.args[1]}{more}', 'POOL', severity=logging.WARNING)
 
     def note_file(self, name: str) -> None:
         """Let the autoreloader watch a config file."""
@@ -212,9 +289,3 @@ def _outside() -> OutsideExchange:
 
 
 outside_factory.append(_outside)
-
-
-def _getpid() -> int:
-    import os
-
-    return os.getpid()

@@ -6,14 +6,16 @@ themselves, and how an exchange runs, are not known here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..changes import changes
 from ..context import current, default_site
 from ..extension.namespaces import WatchedDict
 from ..gateways.callable import DualCallable
+from ..gateways.children import Child
 from ..gateways.handover import Handover
+from ..protocol.messages import CrossFirst
 from .application import Application
 from .wsgiapp import CPWSGIApp
 
@@ -44,6 +46,9 @@ class Tree(DualCallable):
         self.apps = WatchedDict()
         self._stamp = -1
         self._only: Any = None
+        # What is not found out by looking at an application: {script_name: (application, protocol, lifespan)}.
+        self._told: dict[str, tuple[Any, str | None, bool]] = {}
+        self._children: dict[int, Child] = {}
 
     def mount(self, root: Any, script_name: str = '', config: Source | None = None) -> Application:
         """Mount an object tree, or an Application, and give the Application.
@@ -79,9 +84,41 @@ class Tree(DualCallable):
         self.apps[script_name] = app
         return app
 
-    def graft(self, wsgi_callable: Any, script_name: str = '') -> None:
-        """Put a WSGI callable at `script_name`; it is called as it is."""
-        self.apps[_clean(script_name)] = wsgi_callable
+    def graft(
+        self, wsgi_callable: Any, script_name: str = '', protocol: str | None = None, lifespan: bool = True
+    ) -> None:
+        """Put a WSGI or ASGI application of whatever make at `script_name`, under either gateway.
+
+        protocol: 'wsgi' or 'asgi'; None finds out by looking at the application. Application and Tree objects speak
+            both.
+        lifespan: False for an ASGI application whose lifespan is somebody else's to run. Others are sent startup when
+            the engine has started, and shutdown before it stops.
+        ValueError if there is no such protocol.
+        """
+        script_name = _clean(script_name)
+        if protocol not in (None, 'wsgi', 'asgi'):
+            raise ValueError(f'There is no protocol {protocol!r} to graft by: known are wsgi and asgi.')
+        self._told[script_name] = (wsgi_callable, protocol, lifespan)
+        self.apps[script_name] = wsgi_callable
+
+    def children(self) -> Iterator[Child]:
+        """Give what is grafted, and the applications of other sites, in the order of mounting, each once."""
+        seen = set()
+        for script_name, app in list(self.apps.items()):
+            if id(app) not in seen and (not isinstance(app, Application) or app.site is not self.site):
+                seen.add(id(app))
+                yield self._child(script_name, app)
+
+    def _child(self, script_name: str, app: Any) -> Child:
+        child = self._children.get(id(app))
+        if child is None or child.app is not app:
+            told, protocol, lifespan = self._told.get(script_name, (None, None, True))
+            if told is not app:
+                protocol, lifespan = None, True
+            if protocol is None and _is_dual(app):
+                protocol = 'both'
+            child = self._children[id(app)] = Child(app, protocol, lifespan)
+        return child
 
     def script_name(self, path: str | None = None) -> str | None:
         """Give the script_name of the longest mount that `path` lies in, None if there is none.
@@ -107,7 +144,7 @@ class Tree(DualCallable):
     def open(self, head: RequestHead) -> Any:
         """Give the Exchange of the application that `head` is for, or a Handover to what is no Application."""
         if self._stamp != changes.count:
-            self._refresh()
+            self._refresh(head)
         app = self._only
         if app is not None:
             return app.open(head)
@@ -131,10 +168,17 @@ class Tree(DualCallable):
         app = self.apps[mount]
         if isinstance(app, Application) and (not hasattr(head, 'redirected') or is_bare(app)):
             return app.open(head, None, outer + mount, rest if rest or outer + mount else '/')
-        return Handover(head, app, outer + mount, rest, self.site)
+        return Handover(head, self._child(mount, app), outer + mount, rest, self.site)
 
-    def _refresh(self) -> None:
+    def _refresh(self, head: RequestHead) -> None:
+        engine = self.site.engine
+        if engine.needs_start:
+            if head.on_loop:
+                raise CrossFirst  # listeners may wait
+            engine.ensure_started()
         self._stamp = changes.count
+        kept = {id(app) for app in self.apps.values()}
+        self._children = {key: child for key, child in self._children.items() if key in kept}
         only = self.apps.get('') if len(self.apps) == 1 else None
         self._only = only if type(only) is Application and only._script_name == '' and is_bare(only) else None
 
@@ -145,6 +189,13 @@ class Tree(DualCallable):
     def asgi(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         """Serve an ASGI connection."""
         return super().asgi(scope, receive, send)
+
+
+def _is_dual(app: Any) -> bool:
+    """Say whether an application of ours has an ASGI side: not inside WSGI middleware, or with its own `__call__`."""
+    if isinstance(app, Application):
+        return is_bare(app)
+    return isinstance(app, DualCallable) and type(app).__call__ is DualCallable.__call__
 
 
 def is_bare(app: Application) -> bool:

@@ -10,7 +10,19 @@ from typing import Any
 
 from ..core.site import Site, equippers
 from ..extension.tools import ErrorTool, FilterTool, Tool
-from ..lib import appstats, auth_basic, auth_digest, caching, cptools, encoding, jsontools, sessions, static, xmlrpcutil
+from ..lib import (
+    appstats,
+    auth_basic,
+    auth_digest,
+    caching,
+    cptools,
+    encoding,
+    jsontools,
+    sessions,
+    sse,
+    static,
+    xmlrpcutil,
+)
 from ..process.plugins import equip as equip_engine
 
 __all__ = ['Package', 'checker', 'config', 'engine', 'log', 'server', 'site', 'tools', 'tree']
@@ -30,7 +42,7 @@ def add_tools(box: Any) -> None:
     box.proxy = cptools.ProxyTool('before_request_body', cptools.proxy, priority=30)
     box.ignore_headers = Tool('before_request_body', cptools.ignore_headers)
     box.referer = Tool('before_request_body', cptools.referer)
-    box.auth_basic = auth_basic.AuthTool(auth_basic.basic_auth, 'checkpassword', ('realm', 'checkpassword'))
+    box.auth_basic = auth_basic.AuthTool(auth_basic.basic_auth, 'checkpassword')
     box.auth_digest = auth_digest.DigestTool()
     box.sessions = sessions.SessionTool()
     # Before, around and in place of the page handler.
@@ -38,6 +50,7 @@ def add_tools(box: Any) -> None:
     box.json_out = FilterTool(jsontools.make_filter, jsontools.json_out, priority=30)
     box.staticdir = static.StaticTool(static.staticdir)
     box.staticfile = static.StaticTool(static.staticfile)
+    box.sse = sse.SSETool()
     box.session_auth = cptools.SessionAuthTool(cptools.session_auth)
     box.trailing_slash = cptools.TrailingSlashTool('before_handler', cptools.trailing_slash, priority=60)
     box.encode = encoding.EncodeTool()
@@ -53,7 +66,7 @@ def add_tools(box: Any) -> None:
     box.log_tracebacks = Tool('before_error_response', cptools.log_traceback)
     box.log_headers = Tool('before_error_response', cptools.log_request_headers)
     box.err_redirect = ErrorTool(cptools.redirect)
-    box.xmlrpc = ErrorTool(xmlrpcutil.on_error)
+    box.xmlrpc = xmlrpcutil.XMLRPCTool(xmlrpcutil.on_error)
 
 
 def equip(site: Site) -> None:

@@ -12,6 +12,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from ..context import on_a_loop
 from ..protocol.headers import Host
 from ..protocol.messages import (
     RequestHead,
@@ -31,6 +32,8 @@ __all__ = ['AsgiHead', 'make_environ']
 
 _VERSIONS = {'1.1': (1, 1), '1.0': (1, 0), '2': (2, 0), '3': (3, 0), '2.0': (2, 0), '1': (1, 1)}
 _NAMES: dict[str, bytes] = {}
+# Turns of the loop in which a server that knows of a client's leaving tells it.
+_LOOKS = 5
 # Hosts that passed the check; bounded, since clients choose them.
 GOOD_HOSTS: set[bytes] = set()
 
@@ -50,6 +53,9 @@ class AsgiHead(RequestHead):
     # The context around the request, where it may have a body; and what receives in it, where much may come.
     around: Context | None = None
     outward: Around | None = None
+    # What watches for the client's leaving, if anybody has asked; and the head that was redirected to this one.
+    watching: asyncio.Task[None] | None = None
+    origin: AsgiHead | None = None
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.native = scope
@@ -135,6 +141,65 @@ class AsgiHead(RequestHead):
         """Let no thread wait for the body any longer: the request is cancelled."""
         if self._reader is not None:
             self._reader.abort()
+
+    def is_disconnected(self) -> bool:
+        if self.origin is not None:
+            return self.origin.is_disconnected()
+        reader = self.reader()
+        if reader.gone:
+            return True
+        loop = reader.loop
+        if on_a_loop():
+            self.watch()
+        elif loop is not None:
+            try:
+                asyncio.run_coroutine_threadsafe(self._look(), loop).result()
+            except RuntimeError:
+                return True  # the loop has been closed
+        return reader.gone
+
+    async def _look(self) -> None:
+        """Give what the server has to tell the time to be told."""
+        self.watch()
+        for _ in range(_LOOKS):
+            if self.reader().gone:
+                break
+            await asyncio.sleep(0)
+
+    async def left(self) -> None:
+        if self.origin is not None:
+            await self.origin.left()
+        elif (watching := self.watch()) is None:
+            await asyncio.get_running_loop().create_future()  # nobody will ever tell
+        else:
+            await asyncio.shield(watching)
+            if not self.reader().gone:
+                await asyncio.get_running_loop().create_future()
+
+    def watch(self) -> asyncio.Task[None] | None:
+        """Watch, from now until `unwatch`, for the client's leaving; give the task that ends when it has left.
+
+        None where a client waits for leave to send its body: looking for what it sends would tell it to go on.
+        """
+        if self.origin is not None:
+            return self.origin.watch()
+        watching = self.watching
+        if watching is None and (self.get('expect') is None or self._read):
+            # In no request's context: what the server then registers with the loop keeps the one it is called in.
+            context = Context()
+            watching = self.watching = context.run(asyncio.ensure_future, self._watch(self.reader()))
+        return watching
+
+    @staticmethod
+    async def _watch(reader: AsgiReader) -> None:
+        try:
+            await reader.left()
+        except Exception:
+            pass  # a server that cannot tell; what is sent to a client that has gone raises, or goes nowhere
+
+    def unwatch(self) -> None:
+        if self.watching is not None:
+            self.watching.cancel()
 
     def has_accept_charset(self) -> bool:
         return b'accept-charset' in self._fields
@@ -264,13 +329,21 @@ class AsgiHead(RequestHead):
             if name not in (b'content-length', b'transfer-encoding')
         ] + [(b'content-length', b'0')]
 
+        taken = False
+
         async def receive() -> Message:
-            return {'type': 'http.request', 'body': b'', 'more_body': False}
+            nonlocal taken
+            if not taken:
+                taken = True
+                return {'type': 'http.request', 'body': b'', 'more_body': False}
+            await self.reader().left()
+            return {'type': 'http.disconnect'}
 
         scope.pop('raw_path', None)
         scope['path'] = path
         scope['root_path'] = ''
         head = AsgiHead(scope, receive)
+        head.origin = self
         head.on_loop = self.on_loop
         head.outer = self.outer
         head.path = path

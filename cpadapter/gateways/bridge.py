@@ -1,8 +1,8 @@
 """The one file that crosses between threads and event loops.
 
 Sync work from a loop goes to a pool of our own threads: one hand-over and one return a request, many returns in
-one wake-up of the loop. Async work from a thread goes to one loop in a thread of its own, one per process, made
-at first need. What is run is not known here.
+one wake-up of the loop. A pool whose queue is bounded refuses what is too much. Async work from a thread goes to one
+loop in a thread of its own, one per process, made at first need. What is run is not known here.
 """
 
 from __future__ import annotations
@@ -11,22 +11,28 @@ import asyncio
 import os
 import sys
 import threading
+import time
+import types
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context, copy_context
 from queue import Empty, SimpleQueue
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from ..context import exchange_var
+from ..errors import Overloaded
 
 __all__ = [
     'LoopThread',
+    'PoolFull',
     'WorkerPool',
     'await_on_loop',
+    'close_pools',
     'drive_in_pool',
     'mend_cancellation',
     'pool_for',
+    'run_in',
     'run_on_loop',
     'sync_chunks',
 ]
@@ -79,17 +85,28 @@ class _Raised(Exception):
     """Carries a StopIteration, which a Future cannot hold."""
 
 
+class PoolFull(Exception):
+    """A pool does not take what was submitted, or has not begun with it in time; nothing of it was run."""
+
+
 class WorkerPool:
     """Threads that run plain callables for event loops; made as they are needed, up to `size`.
 
+    limit: how many jobs may wait for a thread; None is as many as come.
+    timeout: seconds that a job waits at the most; None is as long as it takes.
     They are daemon threads: a handler that never returns does not keep the process.
     """
+
+    limit: int | None = None
+    timeout: float | None = None
 
     def __init__(self, size: int, name: str) -> None:
         self.size = size
         self.name = name
         self.pid = os.getpid()
-        self._jobs: SimpleQueue[Any] = SimpleQueue()
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        # What is in the queue -> what is to be done. Whoever takes it out of here does it, or has withdrawn it.
+        self._waiting: dict[Any, tuple[Any, ...]] = {}
         self._threads = 0
         # Jobs that were submitted and have not ended.
         self._open = 0
@@ -97,7 +114,10 @@ class WorkerPool:
         self._ports: WeakKeyDictionary[asyncio.AbstractEventLoop, _Port] = WeakKeyDictionary()
 
     def submit(self, context: Context, call: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
-        """Run `call(*args)` in a thread and in `context`; give the running loop's future of its result."""
+        """Run `call(*args)` in a thread and in `context`; give the running loop's future of its result.
+
+        Raises PoolFull where as many wait already as may; the future does where it has waited too long.
+        """
         loop = asyncio.get_running_loop()
         port = self._ports.get(loop)
         if port is None:
@@ -105,12 +125,43 @@ class WorkerPool:
         future = loop.create_future()
         # Counted and not guessed from who sleeps: a thread that has just been woken still looks idle.
         with self._lock:
+            if self.limit is not None and self._open >= self.size + self.limit:
+                raise PoolFull(f'{self._open - self.size} requests wait for one of {self.size} threads')
             self._open += 1
             crowded = self._open > self._threads
-        self._jobs.put((port, future, context, call, args))
+        self._waiting[future] = (port, context, call, args)
+        self._queue.put(future)
+        if crowded:
+            if self._threads < self.size:
+                self._grow()
+            elif self.timeout is not None:
+                # In no request's context: a cancelled timer keeps its own until its time has come.
+                timer = loop.call_later(self.timeout, self._expire, future, context=Context())
+                future.add_done_callback(lambda _: timer.cancel())
+        return future
+
+    def start(self, context: Context, call: Callable[[], None]) -> None:
+        """Run `call()` in a thread and in `context`; nobody waits for it. It must not raise."""
+        job = object()
+        with self._lock:
+            self._open += 1
+            crowded = self._open > self._threads
+        self._waiting[job] = (None, context, call, ())
+        self._queue.put(job)
         if crowded and self._threads < self.size:
             self._grow()
-        return future
+
+    def withdraw(self, job: Any) -> bool:
+        """Take back what no thread has begun with; False where one has."""
+        if self._waiting.pop(job, None) is None:
+            return False
+        with self._lock:
+            self._open -= 1
+        return True
+
+    def _expire(self, future: asyncio.Future[Any]) -> None:
+        if not future.done() and self.withdraw(future):
+            future.set_exception(PoolFull(f'a request has waited {self.timeout} s for one of {self.size} threads'))
 
     async def run(
         self, context: Context, call: Callable[..., Any], *args: Any, abort: Callable[[], None] | None = None
@@ -124,9 +175,10 @@ class WorkerPool:
         try:
             return await future
         except asyncio.CancelledError:
-            if abort is not None:
-                abort()
-            await self.wait_for_end(future)
+            if not self.withdraw(future):
+                if abort is not None:
+                    abort()
+                await self.wait_for_end(future)
             raise
 
     async def wait_for_end(self, future: asyncio.Future[Any]) -> None:
@@ -158,16 +210,21 @@ class WorkerPool:
                 raise
 
     def _work(self) -> None:
-        get = self._jobs.get
+        get = self._queue.get
+        waiting = self._waiting
         lock = self._lock
         while True:
-            job = get()
-            if job is None:
+            future = get()
+            if future is None:
+                self._leave()
                 return
-            port, future, context, call, args = job
+            job = waiting.pop(future, None)
+            if job is None:
+                continue  # it was withdrawn
+            port, context, call, args = job
             ok = True
             result = None
-            if not future.cancelled():
+            if port is None or not future.cancelled():
                 try:
                     result = context.run(call, *args)
                 except StopIteration as exc:
@@ -176,14 +233,23 @@ class WorkerPool:
                     ok, result = False, exc
             with lock:
                 self._open -= 1
-            port.deliver(future, ok, result)
+            if port is not None:
+                port.deliver(future, ok, result)
             # Nothing of the request may live on in an idle thread.
             job = port = future = context = call = args = result = None
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._threads -= 1
+            last = not self._threads
+        if last and self._waiting:
+            # Submitted by somebody who had the pool in hand when it was closed.
+            self._grow()
 
     def close(self) -> None:
         """Let the threads end once they have done what was submitted."""
         for _ in range(self._threads):
-            self._jobs.put(None)
+            self._queue.put(None)
 
 
 _pools: dict[tuple[int, str], WorkerPool] = {}
@@ -200,6 +266,15 @@ def pool_for(size: int, purpose: str = 'handlers') -> WorkerPool:
             if pool is None:
                 pool = _pools[key] = WorkerPool(size, f'cpadapter-{purpose}')
     return pool
+
+
+def close_pools() -> None:
+    """Let the threads of this process's pools end when they have done their work; who asks later gets others."""
+    # Without the lock: the end of a process waits for nobody who may hold it.
+    for key in list(_pools):
+        pool = _pools.pop(key, None) if key[0] == os.getpid() else None
+        if pool is not None:
+            pool.close()
 
 
 # -- sync plans under ASGI
@@ -244,12 +319,17 @@ class _Steps:
 
 
 async def drive_in_pool(
-    pool: WorkerPool, coroutine: Coroutine[Any, Any, Any], context: Context, abort: Callable[[], None] | None = None
+    pool: WorkerPool,
+    coroutine: Coroutine[Any, Any, Any],
+    context: Context,
+    abort: Callable[[], None] | None = None,
+    later: Callable[[], WorkerPool] | None = None,
 ) -> Any:
     """Run a coroutine of plain steps in the pool; where it wants something awaited, do that here, thread freed.
 
-    Cancelled, the coroutine ends before this does: by the CancelledError where it waits for something, after its
-    step where a thread is at it, and not at all where none has begun.
+    later: gives the pool to go on in, where what has begun never waits behind what has not.
+    Raises PoolFull where nothing of it was run. Cancelled, the coroutine ends before this does: by the CancelledError
+    where it waits for something, after its step where a thread is at it, and not at all where none has begun.
     """
     steps = _Steps(coroutine)
     step: Callable[[Any], None] = steps.send
@@ -267,14 +347,35 @@ async def drive_in_pool(
                     steps.result.close()
                 step, given = steps.throw, exc
                 continue
+            except PoolFull:
+                coroutine.close()
+                raise
             if steps.done:
                 return steps.result
             try:
-                step, given = steps.send, await steps.result
+                step, given = steps.send, await run_in(context, _await(steps.result))
             except BaseException as exc:
                 step, given = steps.throw, mend_cancellation(exc)
+            if later is not None:
+                pool = later()
     finally:
         given = None  # an exception leads back here
+
+
+@types.coroutine
+def run_in(context: Context, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Await a coroutine in a context, which is in use by nobody else meanwhile."""
+    step: Any = coroutine.send
+    given: Any = None
+    while True:
+        try:
+            wanted = context.run(step, given)
+        except StopIteration as end:
+            return end.value
+        try:
+            step, given = coroutine.send, (yield wanted)
+        except BaseException as exc:
+            step, given = coroutine.throw, exc
 
 
 def mend_cancellation(exc: BaseException) -> BaseException:
@@ -296,7 +397,10 @@ def mend_cancellation(exc: BaseException) -> BaseException:
 
 
 async def offload(pool: WorkerPool, call: Callable[[], Any]) -> Any:
-    """Call a plain callable in the pool; what it sets in context variables is set here afterwards."""
+    """Call a plain callable in the pool; what it sets in context variables is set here afterwards.
+
+    Raises Overloaded where the pool does not take it.
+    """
     context = copy_context()
     exchange: Any = exchange_var.get()
     abort = None
@@ -306,10 +410,17 @@ async def offload(pool: WorkerPool, call: Callable[[], Any]) -> Any:
         abort = getattr(exchange.head, 'abort', None)
     try:
         return await pool.run(context, call, abort=abort)
+    except PoolFull as exc:
+        raise Overloaded(str(exc)) from None
     finally:
-        for variable, value in context.items():
-            if variable.get(None) is not value:
-                variable.set(value)
+        _take_over(context)
+
+
+def _take_over(context: Context) -> None:
+    """Set here what has been set in `context`."""
+    for variable, value in context.items():
+        if variable.get(None) is not value:
+            variable.set(value)
 
 
 _END = object()
@@ -391,7 +502,10 @@ class LoopThread:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
 
     @classmethod
     def get(cls) -> LoopThread:
@@ -405,29 +519,46 @@ class LoopThread:
         return current
 
     @classmethod
-    def close(cls) -> None:
-        """Stop this process's loop thread, if it has one; its tasks are cancelled."""
-        with cls._lock:
-            current, cls._current = cls._current, None
+    def close(cls, timeout: float = 5) -> None:
+        """Stop this process's loop thread, if it has one, and close its loop; its tasks are cancelled.
+
+        timeout: seconds that they have to end then. Called from the loop itself, it stops when the others have ended.
+        """
+        # Without the lock: the end of a process waits for nobody who may hold it.
+        current, cls._current = cls._current, None
         if current is None or current.pid != os.getpid():
             return
-
-        async def cancel_all() -> None:
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.get_running_loop().shutdown_asyncgens()
-
         loop = current.loop
         if threading.current_thread() is current.thread:
-            loop.call_soon(loop.stop)
+            # Whoever calls this is one of the tasks, and a thread waits for its result.
+            ending = loop.create_task(current._end_after(timeout))
+            _tasks.add(ending)
             return
-        asyncio.run_coroutine_threadsafe(cancel_all(), loop).result(timeout=10)
+        ended = asyncio.run_coroutine_threadsafe(current._cancel_all(timeout), loop)
+        try:
+            ended.result(timeout=timeout + 1)
+        except Exception:
+            ended.cancel()  # something blocks the loop: the thread is a daemon, and goes with the process
         loop.call_soon_threadsafe(loop.stop)
-        current.thread.join(timeout=10)
-        if not current.thread.is_alive():
-            loop.close()
+        current.thread.join(timeout=timeout)
+
+    async def _cancel_all(self, timeout: float) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+        await asyncio.get_running_loop().shutdown_asyncgens()
+
+    async def _end_after(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while len(asyncio.all_tasks()) > 1 and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        try:
+            await self._cancel_all(1)
+        finally:
+            _tasks.clear()
+            self.loop.stop()
 
     def call(self, coroutine: Coroutine[Any, Any, Any], context: Context | None = None, head: Any = None) -> Any:
         """Run a coroutine on the loop, in `context` or a copy of the caller's, and wait for its result.
@@ -533,9 +664,13 @@ async def _await(awaitable: Any) -> Any:
 
 
 def await_on_loop(awaitable: Any) -> Any:
-    """Await something on the loop thread while the calling thread waits."""
+    """Await something on the loop thread while the calling thread waits, in the context variables of both."""
     exchange = exchange_var.get()
-    return LoopThread.get().call(_await(awaitable), head=None if exchange is None else exchange.head)
+    context = copy_context()
+    try:
+        return LoopThread.get().call(_await(awaitable), context, None if exchange is None else exchange.head)
+    finally:
+        _take_over(context)
 
 
 def sync_chunks(exchange: Any) -> Iterator[bytes]:

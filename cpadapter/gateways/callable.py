@@ -79,6 +79,17 @@ class DualCallable:
         type(self).asgi = serve_asgi  # type: ignore[assignment,method-assign]
         return serve_asgi(self, scope, receive, send)
 
+    def lifespan(self, parent: Any = None) -> Any:
+        """Give an async context manager that starts the engine and what is grafted, and stops them at its end.
+
+        For the lifespan of an ASGI application this one is mounted in, which forwards none to its mounts: it is
+        called there as `async with application.lifespan():`, or given as `Starlette(lifespan=application.lifespan)`.
+        parent: the application it is in; not looked at. It gives what `engine.shared` holds, None if that is nothing.
+        """
+        from .lifespan import hold
+
+        return hold((self,))
+
     def _asgi2(self, scope: Scope) -> Callable[[Receive, Send], Awaitable[None]]:
         def instance(receive: Receive, send: Send) -> Awaitable[None]:
             return self.asgi(scope, receive, send)

@@ -1,6 +1,6 @@
-"""Handing a request over to a WSGI callable that is not ours, under either gateway, or answering 404 for nobody.
+"""Handing a connection over to what is grafted, or answering 404 for nobody, under either gateway.
 
-Under ASGI the callable runs in a pool thread, its body streamed as it is made and its input as it arrives.
+Who speaks which protocol is children.py's to say; how the two meet is wsgi_child.py's and asgi_child.py's.
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ClientDisconnected
-
 if TYPE_CHECKING:
     from ..protocol.messages import RequestHead
     from ..typing import Receive, Scope, Send, StartResponse
+    from .children import Child
 
 __all__ = ['Handover']
 
@@ -20,16 +19,17 @@ __all__ = ['Handover']
 class Handover:
     """Stands where an Exchange would, for what is mounted but is no Application.
 
-    app: the WSGI callable, None if there is none.
+    child: what is grafted, None if there is nothing.
+    script_name, path_info: where; they are the path, with the slashes collapsed.
     """
 
     plan = None
-    # Whether the client has left.
-    gone = False
 
-    def __init__(self, head: RequestHead, app: Any, script_name: str, path_info: str, site: Any = None) -> None:
+    def __init__(
+        self, head: RequestHead, child: Child | None, script_name: str, path_info: str, site: Any = None
+    ) -> None:
         self.head = head
-        self.app = app
+        self.child = child
         self.script_name = script_name
         self.path_info = path_info
         self.site = site
@@ -37,8 +37,21 @@ class Handover:
     def _environ(self) -> dict[str, Any]:
         environ = dict(self.head.environ)
         environ['SCRIPT_NAME'] = self.script_name.encode('utf-8').decode('latin-1')
-        environ['PATH_INFO'] = self.path_info.encode('utf-8').decode('latin-1')
+        environ['PATH_INFO'] = self._decoded().encode('utf-8').decode('latin-1')
         return environ
+
+    def _decoded(self) -> str:
+        """Give path_info with each escape undone: SPEC: RFC 3875 4.1.5. The tree leaves an encoded slash as %2F."""
+        path_info = self.path_info
+        segments = self.head.segments
+        if segments is None:
+            return path_info
+        count = sum(1 for name in path_info.split('/') if name)
+        names = segments[len(segments) - count :]
+        return ('/' + '/'.join(names) if names else '') + ('/' if path_info[-1:] == '/' else '')
+
+    def _state(self, child: Child) -> dict[str, Any]:
+        return {**self.site.engine.shared, **child.state}
 
     def _not_found(self) -> tuple[str, list[tuple[str, str]], bytes]:
         if self.head.fault is not None:
@@ -57,16 +70,46 @@ class Handover:
 
     def hand_over(self, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a WSGI request."""
-        if self.app is None:
+        child = self.child
+        if child is None:
             status, headers, body = self._not_found()
             start_response(status, headers)
             return [body]
-        result: Iterable[bytes] = self.app(self._environ(), start_response)
+        if not child.settled:
+            self.site.lifespans.ensure(child)
+        result: Iterable[bytes]
+        if child.protocol == 'asgi':
+            from .asgi_child import serve_asgi_child
+
+            result = serve_asgi_child(
+                *(child.call, self.head, self.script_name, self._decoded(), self._state(child)),
+                start_response,
+                self._report,
+                self.site.lifespans.tails,
+            )
+        elif child.protocol == 'both':
+            result = child.app.wsgi(self._environ(), start_response)
+        else:
+            result = child.app(self._environ(), start_response)
         return result
 
     async def hand_over_asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer an ASGI request, by running the WSGI callable in a thread."""
-        if self.app is None:
+        """Answer an ASGI connection of type http or websocket."""
+        child = self.child
+        if child is not None and child.protocol != 'wsgi':
+            if not child.settled:
+                from .lifespan import ensure_child
+
+                await ensure_child(self.site, child)
+            from .asgi_child import child_scope
+
+            scope = child_scope(scope, self.script_name, self._decoded(), self._state(child))
+            await (child.call if child.protocol == 'asgi' else child.app.asgi)(scope, receive, send)
+        elif scope['type'] == 'websocket':
+            # SPEC: ASGI WebSocket 2.5: closed before it was accepted, the server answers 403.
+            await receive()
+            await send({'type': 'websocket.close', 'code': 1000, 'reason': ''})
+        elif child is None:
             status, headers, body = self._not_found()
             await send(
                 {
@@ -76,86 +119,16 @@ class Handover:
                 }
             )
             await send({'type': 'http.response.body', 'body': body})
-            return
-        import asyncio
-        from contextvars import copy_context
+        else:
+            from .wsgi_child import serve_wsgi_child
 
-        loop = asyncio.get_running_loop()
-        reader: Any = self.head.reader()
-        reader.loop = loop
-        limit = self.site.server.max_request_body_size if self.site is not None else None
-        reader.limit = limit or None
+            reader: Any = self.head.reader()
+            reader.limit = self.site.server.max_request_body_size or None
+            await serve_wsgi_child(child.app, self._environ(), self.head, self.site, send)
 
-        async def watch() -> None:
-            try:
-                await reader.left()
-            except Exception:
-                return  # a server that cannot tell
-            self.gone = True
+    def _report(self, exc: BaseException) -> None:
+        """Log what a child raised when its response was whole, or its client had gone."""
+        from traceback import format_exception
 
-        # To look for what comes would tell a client that waits for leave to send its body to go on.
-        watcher = asyncio.ensure_future(watch()) if self.head.get('expect') is None else None
-        pool = self.site.handler_pool()
-        future = pool.submit(copy_context(), self._run, loop, send)
-        try:
-            await future
-        except asyncio.CancelledError:
-            self.gone = True
-            reader.abort()
-            await pool.wait_for_end(future)
-            raise
-        except (ClientDisconnected, ConnectionError):
-            pass  # nobody is there to be told
-        finally:
-            if watcher is not None:
-                watcher.cancel()
-
-    def _run(self, loop: Any, send: Send) -> None:
-        """Run the WSGI callable in this thread; each chunk waits until the server has taken it."""
-        import asyncio
-
-        from ..protocol.iterators import as_bytes
-
-        def put(message: dict[str, Any]) -> None:
-            if self.gone:
-                raise ClientDisconnected()
-            asyncio.run_coroutine_threadsafe(send(message), loop).result()  # type: ignore[arg-type]
-
-        head: list[Any] = []
-        sent = False
-
-        def send_head() -> None:
-            nonlocal sent
-            if not head:
-                raise RuntimeError('The WSGI callable gave a body before it called start_response.')
-            sent = True
-            put({'type': 'http.response.start', 'status': int(head[0][:3]), 'headers': head[1]})
-
-        def write(data: bytes) -> None:
-            if not sent:
-                send_head()
-            if data:
-                put({'type': 'http.response.body', 'body': data, 'more_body': True})
-
-        def start_response(status: str, headers: Any, exc_info: Any = None, /) -> Any:
-            if exc_info is not None:
-                try:
-                    if sent:
-                        raise exc_info[1].with_traceback(exc_info[2])
-                finally:
-                    exc_info = None
-            head[:] = status, [(name.lower().encode('latin-1'), value.encode('latin-1')) for name, value in headers]
-            return write
-
-        body = self.app(self._environ(), start_response)
-        try:
-            for chunk in body:
-                if chunk or not sent:
-                    write(as_bytes(chunk)) if chunk else None
-            if not sent:
-                send_head()
-            put({'type': 'http.response.body', 'body': b''})
-        finally:
-            close = getattr(body, 'close', None)
-            if close is not None:
-                close()
+        text = ''.join(format_exception(type(exc), exc, exc.__traceback__))
+        self.site.log.error(f'{self.child!r} failed after its response:\n{text}', 'GRAFT', severity=40)

@@ -15,6 +15,7 @@ from ..protocol.files import CHUNK, WrappedFile, sendable_run
 from ..protocol.headers import Host
 from ..protocol.iterators import LineReader, as_bytes, count_body
 from ..protocol.messages import RequestHead, collapse, decode_path, host_fault, parse_version, segments_of
+from .lasting import lasting_chunks
 
 if TYPE_CHECKING:
     from ..typing import Environ, StartResponse
@@ -169,6 +170,20 @@ class WsgiHead(RequestHead):
         self._taken = len(data)
         return data
 
+    def is_disconnected(self) -> bool:
+        # PEP 3333 has no word for it; these servers have one of their own.
+        asked = self.native.get('waitress.client_disconnected')
+        if asked is not None:
+            return bool(asked())
+        connection = self.native.get('gunicorn.socket')
+        return connection is not None and _is_at_end(connection)
+
+    async def left(self) -> None:
+        import asyncio
+
+        while not self.is_disconnected():
+            await asyncio.sleep(_LOOK_AGAIN)
+
     @property
     def scheme(self) -> str:
         return str(self.native.get('wsgi.url_scheme') or 'http')
@@ -241,6 +256,24 @@ class WsgiHead(RequestHead):
         head.outer = self.outer
         head.path = path
         return head
+
+
+# Seconds between two looks for a client's leaving.
+_LOOK_AGAIN = 0.25
+
+
+def _is_at_end(connection: Any) -> bool:
+    """Say whether the other end of a socket has closed it, without taking anything from it."""
+    import socket
+
+    if not isinstance(connection, socket.socket) or hasattr(connection, 'cipher'):
+        return False  # of TLS, what the socket holds says nothing
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 # Environ keys -> header names, '' for what is no header; bounded, since clients choose names.
@@ -476,7 +509,8 @@ def _start_stream(exchange: Any, start_response: StartResponse, context: Context
 
     first: Any = b''
     try:
-        chunks = sync_chunks(exchange)
+        # An async body that lasts says something where nothing comes.
+        chunks = lasting_chunks(exchange) if hasattr(exchange.body, 'within') else sync_chunks(exchange)
         counted = count_body(exchange.text_headers())
         if counted is not None:
             chunks = counted.check(chunks)

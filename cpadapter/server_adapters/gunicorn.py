@@ -23,6 +23,7 @@ SETTINGS = SHARED | {
     'ssl_context',
     'ssl_private_key',
     'thread_pool',
+    'websocket_max_size',
 }
 
 
@@ -82,6 +83,9 @@ def serve(
         translated['backlog'] = server.socket_queue_size
     if server.accepted_queue_size > 0:
         translated['worker_connections'] = server.accepted_queue_size
+    if server.websocket_max_size != type(server).websocket_max_size:
+        # Of its ASGI worker, since 25.
+        translated['websocket_max_message_size'] = server.websocket_max_size
     for theirs, value in (
         ('certfile', server.ssl_certificate),
         ('keyfile', server.ssl_private_key),

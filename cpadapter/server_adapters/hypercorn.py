@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 __all__ = ['FORKS', 'SETTINGS', 'serve']
 
 FORKS = False
-SETTINGS = SHARED | TLS | {'protocol_version', 'socket_queue_size', 'socket_timeout', 'thread_pool'}
+SETTINGS = (
+    SHARED
+    | TLS
+    | {
+        'protocol_version',
+        'socket_queue_size',
+        'socket_timeout',
+        'thread_pool',
+        'websocket_max_size',
+        'websocket_ping_interval',
+    }
+)
 
 
 def serve(
@@ -49,6 +60,8 @@ def serve(
     translated: dict[str, Any] = {
         'keep_alive_timeout': server.socket_timeout,
         'graceful_timeout': server.shutdown_timeout,
+        'websocket_ping_interval': server.websocket_ping_interval,
+        'websocket_max_message_size': server.websocket_max_size,
         'h11_max_incomplete_size': parser_limit(server) or config.h11_max_incomplete_size,
         'errorlog': logging.getLogger('hypercorn.error'),
         'loglevel': 'WARNING',

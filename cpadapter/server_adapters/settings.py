@@ -72,6 +72,9 @@ TRANSLATED = (
     'statistics',
     'thread_pool',
     'thread_pool_max',
+    'websocket_max_size',
+    'websocket_ping_interval',
+    'websocket_ping_timeout',
     'wsgi_version',
 )
 

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 __all__ = ['FORKS', 'SETTINGS', 'serve']
 
 FORKS = False
-SETTINGS = SHARED | TLS | {'accepted_queue_size', 'socket_queue_size', 'socket_timeout', 'thread_pool'}
+SETTINGS = (
+    SHARED
+    | TLS
+    | {
+        'accepted_queue_size',
+        'socket_queue_size',
+        'socket_timeout',
+        'thread_pool',
+        'websocket_max_size',
+        'websocket_ping_interval',
+        'websocket_ping_timeout',
+    }
+)
 
 
 def serve(
@@ -41,6 +53,9 @@ def serve(
         'timeout_keep_alive': int(server.socket_timeout),
         'timeout_graceful_shutdown': int(server.shutdown_timeout),
         'h11_max_incomplete_event_size': parser_limit(server),
+        'ws_ping_interval': server.websocket_ping_interval,
+        'ws_ping_timeout': server.websocket_ping_timeout,
+        'ws_max_size': server.websocket_max_size,
         # The access log is written by the application's own LogManager, and records go where logging sends them.
         'log_config': None,
         'log_level': 'warning',

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 
-from . import transfers
+from . import idle, transfers
 from .child import Stand
 from .doubling import format_growths, measure_growths
 from .drive import AsgiDriver, WrongAnswer
@@ -91,6 +91,9 @@ def _profile(peer: str, name: str) -> None:
 def main() -> None:
     if sys.argv[1:2] in (['upload'], ['latency']):
         transfers.main(sys.argv[1:])
+        return
+    if sys.argv[1:2] == ['idle']:
+        idle.main(sys.argv[2:])
         return
     parser = argparse.ArgumentParser(prog='python -m tests.bench', description=__doc__)
     parser.add_argument('--quick', action='store_true', help='short turns, below two minutes altogether')

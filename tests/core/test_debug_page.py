@@ -286,9 +286,11 @@ class TestWhenItComes:
         assert 'in a hook' in answer.text
 
     def test_errors_of_tools_are_shown(self, client, root):
-        client.mount(
-            root, config={'/': {**DEBUG, 'tools.response_headers.on': True, 'tools.response_headers.headers': 5}}
-        )
+        def broken():
+            raise TypeError('of the tool')
+
+        client.site.tools.broken = cpadapter.Tool('before_handler', broken)
+        client.mount(root, config={'/': {**DEBUG, 'tools.broken.on': True}})
         answer = ask(client, '/fine')
         assert is_debug_page(answer)
         assert '<h1>TypeError</h1>' in answer.text

@@ -222,6 +222,8 @@ class TestCancellation:
 
         app = asgi.mount(Root(), config={'/': {'hooks.on_end_request': lambda: log.append('end')}})
 
+        app.site.engine.ensure_started()  # or the request waits for that first
+
         async def main():
             release = threading.Event()
             pool = app.site.handler_pool()
