@@ -157,6 +157,8 @@ REQUIRED = {
     'auth_basic': {'realm': 'x', 'checkpassword': print},
     'auth_digest': {'realm': 'x', 'get_ha1': print, 'key': 'x'},
     'referer': {'pattern': ''},
+    'staticdir': {'section': '/', 'dir': '/'},
+    'staticfile': {'filename': '/'},
 }
 # Whose attributes are settings besides, and what else its tool takes.
 OWNERS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import xml.etree.ElementTree as ElementTree
 from types import SimpleNamespace
@@ -56,7 +57,7 @@ def make_exchange(**attributes):
     server = SimpleNamespace(base=lambda: 'http://127.0.0.1:8080')
     app = SimpleNamespace(log=SimpleNamespace(error=lambda *args, **kwargs: None))
     site = SimpleNamespace(server=server)
-    return SimpleNamespace(request=request, response=Response(), app=app, site=site, head=None)
+    return SimpleNamespace(request=request, _request=request, response=Response(), app=app, site=site, head=None)
 
 
 @pytest.fixture
@@ -402,12 +403,34 @@ def test_callable_that_gives_something_else_falls_back(request_, result, name):
     ) in page
 
 
-def test_coroutine_function_falls_back_without_a_warning(request_):
-    async def page(**kwargs):
-        return ''
+def test_an_async_callable_gives_what_is_to_be_awaited(request_):
+    async def page(status, message, **kwargs):
+        return f'{status}: {message}'
 
     request_.error_page = {404: page}
-    assert b'returned object of type coroutine.' in get_error_page(404)
+    assert asyncio.run(await_it(get_error_page(404, message='<m>'))) == b'404 Not Found: &lt;m&gt;'
+
+
+def test_an_async_generator_is_read_to_its_end(request_):
+    async def page(**kwargs):
+        yield 'a'
+        yield b'b'
+
+    request_.error_page = {404: page}
+    assert asyncio.run(await_it(get_error_page(404))) == b'ab'
+
+
+def test_an_async_callable_that_fails_falls_back(request_):
+    async def page(**kwargs):
+        raise RuntimeError('<why>')
+
+    request_.error_page = {404: page}
+    content = asyncio.run(await_it(get_error_page(404, message='m'))).decode()
+    assert '<p>m<br />In addition, the custom error page failed:\n<br />RuntimeError: &lt;why&gt;</p>' in content
+
+
+async def await_it(awaitable):
+    return await awaitable
 
 
 @pytest.mark.parametrize('error', [RuntimeError('<script>'), HTTPError(400, '<script>'), SystemError('<script>')])

@@ -32,6 +32,7 @@ testing/*
 testing
 mounts/*
 mounts
+application/lifespans
 application/startup
 application/urls
 application/handlers
@@ -59,6 +60,7 @@ core/plan
 core/pipeline
 core/websocket
 core/debug_page
+core/background
 core/config
 core/request
 core/response
@@ -72,12 +74,17 @@ core
 gateways/callable
 gateways/plain
 gateways/handover
+gateways/children
 gateways/wsgi
 gateways/asgi
+gateways/asgi_websocket
 gateways/asgi_stream
 gateways/asgi_head
 gateways/asgi_reader
+gateways/asgi_child
+gateways/wsgi_child
 gateways/lifespan
+gateways/lasting
 gateways/bridge
 gateways
 extension/toolbox
