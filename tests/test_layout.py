@@ -81,6 +81,7 @@ gateways/asgi_websocket
 gateways/asgi_stream
 gateways/asgi_head
 gateways/asgi_reader
+gateways/asgi_steps
 gateways/asgi_child
 gateways/wsgi_child
 gateways/lifespan

@@ -28,6 +28,7 @@ from ..errors import (
 )
 from ..extension.dispatch import mismatch
 from ..extension.hooks import Hook, await_within, call_within, is_async_callable, log_once, run_hooks
+from ..protocol.files import FileBody
 from ..protocol.headers import BadHeaderValue
 from .forms import merge_params, parse_form
 from .request import Request, parse_query
@@ -300,6 +301,8 @@ class Exchange:
                             value = await value if self.on_loop else await Suspend(value)
                         if is_async_body(value) and not (self._response is not None and self._response.stream):
                             value = await (self._collect(value) if self.on_loop else Suspend(self._collect(value)))
+                        elif self.on_loop and hasattr(value, '__next__') and self._is_read_by_filter(value, plan):
+                            value = await self.app.offload(partial(_read_all, value))
                     if value is not HANDLED:
                         for result_filter in plan.filters:
                             value = result_filter(value, self)
@@ -613,10 +616,26 @@ class Exchange:
                 await body.aclose()
 
     def _finalize(self) -> Coroutine[Any, Any, None] | None:
-        """Take the finalized response; give what is to be awaited for a body that is not sent, if there is one."""
-        body = self.response._body
+        """Take the finalized response; give what is to be awaited until that is done, if anything is."""
+        response = self.response
+        body = response._body
+        is_iterator = self.on_loop and hasattr(body, '__next__') and not response.stream and type(body) is not FileBody
+        if is_iterator and response.headers.get('Content-Length') is None:
+            return self._finalize_later(response)
         self._take_result()
         return self._close_body(body) if self.code in NO_BODY and is_async_body(body) else None
+
+    async def _finalize_later(self, response: Response) -> None:
+        """Have a plain iterator read in a thread, since it may wait, and take the finalized response."""
+        await self.app.offload(response.collapse_body)
+        self._take_result()
+
+    def _is_read_by_filter(self, iterator: Any, plan: Plan) -> bool:
+        """Say whether a result filter is going to read an iterator to its end: one that is no file, nor streamed."""
+        if (self._response is not None and self._response.stream) or hasattr(iterator, 'read'):
+            return False
+        filters = [getattr(result_filter, '__self__', result_filter) for result_filter in plan.filters]
+        return not hasattr(iterator, 'holds_bytes') and any(hasattr(each, 'reads') for each in filters)
 
     def _take_result(self) -> None:
         """Finalize the response and take its status line and body."""
@@ -1065,6 +1084,14 @@ def _may_wait(exchange: Exchange, respond: Any) -> bool:
             return False
         respond = page
     return not (getattr(respond, 'non_blocking', False) or is_async_callable(respond))
+
+
+def _read_all(iterator: Any) -> list[Any]:
+    try:
+        return list(iterator)
+    finally:
+        if hasattr(iterator, 'close'):
+            iterator.close()
 
 
 def _is_one_of(media: str, media_types: frozenset[str]) -> bool:

@@ -15,8 +15,9 @@ from ..errors import Overloaded
 from ..protocol.messages import CrossFirst
 from .asgi_head import AsgiHead
 from .asgi_reader import Around
+from .asgi_steps import finish, open_in_pool
 from .asgi_stream import send_stream
-from .bridge import PoolFull, WorkerPool, drive_in_pool, mend_cancellation, pool_for
+from .bridge import PoolFull, WorkerPool, drive_in_pool, mend_cancellation
 from .lifespan import serve_lifespan, start_lazily
 
 if TYPE_CHECKING:
@@ -70,13 +71,13 @@ async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) ->
         else:
             await _run_in_pool(exchange, exchange.site.handler_pool())
         while exchange.redirect is not None:
-            await _finish(exchange)
+            await finish(exchange)
             try:
                 if not exchange.head.on_loop:
                     raise CrossFirst
                 exchange = exchange.follow()
             except CrossFirst:
-                exchange = await _open_in_pool(opener.site.step_pool(), exchange.head, exchange.follow)
+                exchange = await open_in_pool(opener.site.step_pool(), exchange.head, exchange.follow)
             running = _run(exchange, begun=True)
             await (_run_watched(exchange, running) if exchange.plan.cancels else running)
         body = exchange.body
@@ -102,7 +103,7 @@ async def serve_asgi(opener: Any, scope: Scope, receive: Receive, send: Send) ->
         try:
             if not exchange.closed:
                 exchange_var.set(exchange)
-                await _finish(exchange)
+                await finish(exchange)
         finally:
             exchange_var.set(outside)
             if head.watching is not None:
@@ -117,15 +118,7 @@ async def _open_later(opener: Any, head: AsgiHead, outside: Any) -> Any:
             return opener.open(head)
         except CrossFirst:
             exchange_var.set(outside)
-    return await _open_in_pool(opener.site.handler_pool(), head, opener.open, head)
-
-
-async def _open_in_pool(pool: WorkerPool, head: AsgiHead, call: Any, *args: Any) -> Any:
-    """Open an exchange in a thread, where code of the application's may wait."""
-    head.on_loop = False
-    exchange = await pool.run(copy_context(), call, *args)
-    exchange_var.set(exchange)
-    return exchange
+    return await open_in_pool(opener.site.handler_pool(), head, opener.open, head)
 
 
 async def _refuse(site: Any, exchange: Any, send: Send, full: PoolFull) -> None:
@@ -245,30 +238,3 @@ async def _drive_here(exchange: Any, coroutine: Any, wanted: Any) -> None:
                 wanted = coroutine.send(value)
             except StopIteration:
                 return
-
-
-async def _finish(exchange: Any) -> None:
-    """Close an exchange; a cancellation waits until that is done."""
-    if exchange.closed or exchange.close_fast():
-        return
-    finishing = asyncio.ensure_future(_close(exchange))
-    cancelled: asyncio.CancelledError | None = None
-    while not finishing.done():
-        try:
-            await asyncio.wait((finishing,))
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    if cancelled is not None:
-        try:
-            raise cancelled
-        finally:
-            cancelled = None
-    finishing.result()
-
-
-async def _close(exchange: Any) -> None:
-    """Close an exchange in its own colour; finishing never waits behind page handlers."""
-    if exchange.on_loop:
-        await exchange.finish()
-    else:
-        await drive_in_pool(pool_for(4, 'finish'), exchange.finish(), exchange.context or copy_context())

@@ -19,6 +19,7 @@ from ..errors import HTTPError, WebSocketClosed
 from ..protocol.messages import CrossFirst, RequestHead
 from .asgi_head import AsgiHead
 from .asgi_reader import Around
+from .asgi_steps import finish, open_in_pool
 from .asgi_stream import send_stream
 from .bridge import WorkerPool, offload
 from .lifespan import start_lazily
@@ -323,7 +324,7 @@ async def serve_websocket(opener: Any, scope: Scope, receive: Receive, send: Sen
         exchange_var.set(outside)
         if opener.site.engine.needs_start:
             await start_lazily(opener.site)
-        exchange = await _open_in_pool(opener.site, head, opener.open, head)
+        exchange = await open_in_pool(opener.site.step_pool(), head, opener.open, head)
     if exchange.plan is None:
         exchange_var.set(outside)
         await exchange.hand_over_asgi(scope, receive, send)
@@ -333,13 +334,13 @@ async def serve_websocket(opener: Any, scope: Scope, receive: Receive, send: Sen
             return
         await _run(exchange)
         while exchange.redirect is not None:
-            await _finish(exchange)
+            await finish(exchange)
             try:
                 if not exchange.head.on_loop:
                     raise CrossFirst
                 exchange = exchange.follow()
             except CrossFirst:
-                exchange = await _open_in_pool(opener.site, exchange.head, exchange.follow)
+                exchange = await open_in_pool(opener.site.step_pool(), exchange.head, exchange.follow)
             await _run(exchange)
         if exchange.upgraded:
             await connection.close(1011, '')
@@ -348,7 +349,7 @@ async def serve_websocket(opener: Any, scope: Scope, receive: Receive, send: Sen
     finally:
         if not exchange.closed:
             exchange_var.set(exchange)
-            await _finish(exchange)
+            await finish(exchange)
         exchange_var.set(outside)
         await connection.release()
 
@@ -364,30 +365,3 @@ async def _run(exchange: Any) -> None:
         # With hooks of its own, a request has plain ones that may wait run in a thread.
         exchange.request.hooks  # noqa: B018
     await exchange.run()
-
-
-async def _open_in_pool(site: Any, head: AsgiHead, call: Any, *args: Any) -> Any:
-    """Open an exchange in a thread, where code of the application's may wait."""
-    head.on_loop = False
-    exchange = await site.step_pool().run(copy_context(), call, *args)
-    exchange_var.set(exchange)
-    return exchange
-
-
-async def _finish(exchange: Any) -> None:
-    """Close an exchange; a cancellation waits until that is done."""
-    if exchange.closed or exchange.close_fast():
-        return
-    finishing = asyncio.ensure_future(exchange.finish())
-    cancelled: asyncio.CancelledError | None = None
-    while not finishing.done():
-        try:
-            await asyncio.wait((finishing,))
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    if cancelled is not None:
-        try:
-            raise cancelled
-        finally:
-            cancelled = None
-    finishing.result()

@@ -137,6 +137,8 @@ class ResponseEncoder:
     text_only = True
     add_charset = True
     debug = False
+    # An iterator that is no stream is read to its end.
+    reads = True
     # Of an encoder made for one response: what it encodes, and the charsets that were tried.
     body: Any = ()
     attempted_charsets: set[str] = set()

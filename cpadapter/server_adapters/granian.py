@@ -53,8 +53,6 @@ def serve(
         translated['address'], translated['port'] = address
     if server.socket_queue_size != type(server).socket_queue_size:
         translated['backlog'] = max(128, server.socket_queue_size)
-    if server.accepted_queue_size > 0:
-        translated['backpressure'] = server.accepted_queue_size
     if server.ssl_certificate and server.ssl_private_key:
         translated['ssl_cert'] = Path(server.ssl_certificate)
         translated['ssl_key'] = Path(server.ssl_private_key)

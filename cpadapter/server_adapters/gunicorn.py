@@ -81,8 +81,6 @@ def serve(
     }
     if server.socket_queue_size != type(server).socket_queue_size:
         translated['backlog'] = server.socket_queue_size
-    if server.accepted_queue_size > 0:
-        translated['worker_connections'] = server.accepted_queue_size
     if server.websocket_max_size != type(server).websocket_max_size:
         # Of its ASGI worker, since 25.
         translated['websocket_max_message_size'] = server.websocket_max_size
@@ -99,6 +97,8 @@ def serve(
     callable_of = wsgi_callable
     if 'asgi' in str(settings['worker_class']).lower() or 'uvicorn' in str(settings['worker_class']).lower():
         callable_of = asgi_callable
+    elif server.accepted_queue_size > 0:
+        settings.setdefault('worker_connections', server.accepted_queue_size)
 
     class Application(BaseApplication):  # type: ignore[misc]
         def load_config(self) -> None:

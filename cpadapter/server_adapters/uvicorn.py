@@ -65,8 +65,6 @@ def serve(
     }
     if server.socket_queue_size != type(server).socket_queue_size:
         translated['backlog'] = server.socket_queue_size
-    if server.accepted_queue_size > 0:
-        translated['limit_concurrency'] = server.accepted_queue_size
     config = uvicorn.Config(asgi_callable(application, server), **options(server, **translated))
     config.load()
     config.ssl = ssl_context(server) or config.ssl
