@@ -4,7 +4,7 @@ import argparse
 
 import cpadapter
 
-from . import hello
+from . import chat, hello
 from .wiki.handlers import mount as mount_wiki
 
 
@@ -18,6 +18,7 @@ class Index:
             ('/hello/', 'Hello', 'pages, a form, a streamed page, errors and an async page, in one file'),
             ('/wiki/', 'Wiki', 'pages with history and attachments, kept in SQLite'),
             ('/wiki/api/', 'Wiki as JSON', 'a second application beside the wiki'),
+            ('/chat/', 'Chat', 'rooms by WebSocket or server-sent events'),
         ]
         lines = [f'<li>{hello.link(path, name)}: {what}</li>' for path, name, what in examples]
         return hello.html('Examples', '<ul>\n' + '\n'.join(lines) + '\n</ul>')
@@ -31,6 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     cpadapter.tree.mount(hello.Root(), '/hello', hello.config)
     mount_wiki(cpadapter.tree, '/wiki')
+    cpadapter.tree.mount(chat.Chat(), '/chat', chat.config)
     # The index takes the place at / that hello has when it is served alone.
     address = {'server.socket_host': options.host, 'server.socket_port': options.port}
     cpadapter.quickstart(Index(), '/', {'global': address})

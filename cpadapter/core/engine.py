@@ -665,16 +665,18 @@ def _at_exit() -> None:
     for engine in list(_watched):
         if engine._pid != os.getpid() or engine.state is states.EXITING:
             continue
-        if not engine.hosted:
-            import warnings
-
-            warnings.warn(
-                f'The program ends while its engine is {engine.state!r}. It is shut down now; '
-                'call engine.block() after engine.start(), or engine.exit() before the program ends.',
-                RuntimeWarning,
-                stacklevel=1,
-            )
         try:
-            engine.exit()
-        except ChannelFailures:
-            pass  # logged by publish; the interpreter is ending, nobody is left to catch it
+            if not engine.hosted:
+                import warnings
+
+                warnings.warn(
+                    f'The program ends while its engine is {engine.state!r}. It is shut down now; '
+                    'call engine.block() after engine.start(), or engine.exit() before the program ends.',
+                    RuntimeWarning,
+                    stacklevel=1,
+                )
+        finally:  # where warnings are errors, this one is told by atexit; the engine exits all the same
+            try:
+                engine.exit()
+            except ChannelFailures:
+                pass  # logged by publish; the interpreter is ending, nobody is left to catch it

@@ -348,7 +348,8 @@ class Exchange:
                     await self._answer_unforeseen(error)
                 finally:
                     del mended
-            if self._response is not None:
+            # What is finalized is changed by hooks, or by a request's own methods.
+            if (plan.on_end_resource or self.hooks is not None or plan.overridden) and self._response is not None:
                 self._take_late_changes(self._response)
         except Exception as exc:
             if inner:

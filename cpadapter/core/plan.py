@@ -13,7 +13,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CherryPyException
-from ..extension.hooks import HOOKPOINTS, Hook, HookMap, is_async_callable
+from ..extension.hooks import HOOKPOINTS, Hook, HookMap, is_async_callable, refuse_awaitable
 from ..extension.tools import BadSetting, MissingSetting, UnknownSetting, compiles
 from .config import nearest
 from .request import Request
@@ -364,7 +364,7 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
         if hasattr(box, 'register') and hasattr(box, 'names'):
             _add_tools(plan, builder, box, namespace, entries, setups)
         elif entries or hasattr(box, '__exit__'):
-            setups.append(NamespaceSetup(box, [(rest, value) for rest, value, _ in entries]))
+            setups.append(NamespaceSetup(namespace, box, [(rest, value) for rest, value, _ in entries]))
     plan.setups = tuple(setups)
     app.report_unknown_namespaces(groups, {*known_namespaces, *toolboxes})
 
@@ -511,7 +511,7 @@ def _add_hook(plan: Plan, builder: PlanBuilder, rest: str, value: Any, key: str)
 
         try:
             value = attributes(value)
-        except (ImportError, AttributeError) as exc:
+        except (ImportError, AttributeError, ValueError) as exc:
             raise type(exc)(f'{_entry(plan, key, value)}: {exc}') from exc
     if not callable(value):
         raise TypeError(f'{_entry(plan, key, value)}: a hook is a callable, its dotted name, or a Hook.')
@@ -601,19 +601,22 @@ def _add_tools(
 class NamespaceSetup:
     """Applies a custom config namespace to each request: a callable (key, value), or a context manager of one."""
 
-    def __init__(self, handler: Any, entries: list[tuple[str, Any]]) -> None:
+    def __init__(self, name: str, handler: Any, entries: list[tuple[str, Any]]) -> None:
+        self.name = name
         self.handler = handler
         self.entries = entries
 
     def __call__(self, request: Any) -> None:
         handler = self.handler
         if not hasattr(handler, '__exit__'):
-            for key, value in self.entries:
-                handler(key, value)
+            self._hand_out(handler)
             return
         with handler as handle:
-            for key, value in self.entries:
-                handle(key, value)
+            self._hand_out(handle)
+
+    def _hand_out(self, handle: Any) -> None:
+        for key, value in self.entries:
+            refuse_awaitable(handle(key, value), f'The handler of the config namespace {self.name!r}')
 
     def __repr__(self) -> str:
         return f'namespace {self.handler!r} {self.entries!r}'
@@ -627,7 +630,7 @@ class ToolSetup:
         self.name = name
 
     def __call__(self, request: Any) -> None:
-        getattr(self.box, self.name)._setup()
+        refuse_awaitable(getattr(self.box, self.name)._setup(), f'The _setup of the tool {self.name!r}')
 
     def __repr__(self) -> str:
         return f'tool {self.box.namespace}.{self.name}'

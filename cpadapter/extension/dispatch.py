@@ -17,6 +17,7 @@ from ..context import current
 from ..errors import CherryPyException, HTTPError, HTTPRedirect, NotFound
 from ..protocol.messages import CrossFirst
 from ..protocol.uri import urljoin
+from .hooks import refuse_awaitable
 
 if TYPE_CHECKING:
     from ..core.pipeline import Exchange
@@ -409,6 +410,7 @@ class Dispatcher:
         """Let a node's dispatch method take segments off `rest`; give (the node it leads to, how many it took)."""
         before = len(rest)
         sub = dispatch(vpath=rest)
+        refuse_awaitable(sub, f'The method {self.dispatch_method_name!r} of {type(node).__name__}')
         if len(rest) > before:
             raise CherryPyException(
                 'A vpath segment was added.  Custom dispatchers may only remove elements.  '

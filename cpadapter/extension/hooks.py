@@ -24,6 +24,7 @@ __all__ = [
     'call_within',
     'hookpoints',
     'is_async_callable',
+    'refuse_awaitable',
     'log_once',
     'run_hooks',
 ]
@@ -66,6 +67,15 @@ def is_async_callable(call: Any) -> bool:
         if inner is None or inner is getattr(type(inner), '__call__', None) or not hasattr(inner, '__code__'):  # noqa: B004
             return False
         call = inner
+
+
+def refuse_awaitable(result: Any, what: str) -> None:
+    """Raise TypeError if `result` is something to await, which nobody would; `what` names who gave it."""
+    # The class is asked: an object may answer to any name.
+    if hasattr(type(result), '__await__'):
+        if hasattr(result, 'close'):
+            result.close()
+        raise TypeError(f'{what} has to be a plain callable, not an async one.')
 
 
 class Hook:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ..changes import changed
+from .hooks import refuse_awaitable
 
 __all__ = [
     'AttributeNamespace',
@@ -113,10 +114,10 @@ class NamespaceSet(WatchedDict[str, Any]):
             if hasattr(type(handler), '__exit__'):
                 with handler as handle:
                     for rest, value in entries.get(namespace, ()):
-                        handle(rest, value)
+                        refuse_awaitable(handle(rest, value), f'The handler of the config namespace {namespace!r}')
             else:
                 for rest, value in entries.get(namespace, ()):
-                    handler(rest, value)
+                    refuse_awaitable(handler(rest, value), f'The handler of the config namespace {namespace!r}')
 
     def restore(self) -> None:
         """Undo what the entries handed out so far have done, as far as the handlers have a `restore()` for it."""

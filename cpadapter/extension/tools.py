@@ -261,16 +261,14 @@ class HandlerTool(Tool):
         if is_async_callable(self.callable):
 
             async def handle_func(*a: Any, **kw: Any) -> Any:
-                if not await self.callable(*args, **self._merged_args(kwargs)):
-                    raise NotFound()
-                return current().response.body
+                return _body_if(await self.callable(*args, **self._merged_args(kwargs)))
 
         else:
 
             def handle_func(*a: Any, **kw: Any) -> Any:  # type: ignore[misc]
-                if not self.callable(*args, **self._merged_args(kwargs)):
-                    raise NotFound()
-                return current().response.body
+                taken = self.callable(*args, **self._merged_args(kwargs))
+                # A wrapper of an async callable looks plain until it is called.
+                return _later(taken, _body_if) if hasattr(taken, '__await__') else _body_if(taken)
 
         handle_func.exposed = True  # type: ignore[attr-defined]
         return handle_func
@@ -280,14 +278,17 @@ class HandlerTool(Tool):
         if is_async_callable(call):
 
             async def awrapper(**kwargs: Any) -> None:
-                if await call(**kwargs):
-                    current().request.handler = None
+                _skip_if(await call(**kwargs))
 
             return awrapper
 
-        def wrapper(**kwargs: Any) -> None:
-            if call(**kwargs):
+        def wrapper(**kwargs: Any) -> Any:
+            taken = call(**kwargs)
+            if hasattr(taken, '__await__'):
+                return _later(taken, _skip_if)
+            if taken:
                 current().request.handler = None
+            return None
 
         return wrapper
 
@@ -300,6 +301,21 @@ class HandlerTool(Tool):
         priority = self._take_priority(settings)
         self._check_settings(settings)
         builder.attach('before_handler', self._wrapper(), priority=priority, **settings)
+
+
+def _body_if(taken: Any) -> Any:
+    if not taken:
+        raise NotFound()
+    return current().response.body
+
+
+def _skip_if(taken: Any) -> None:
+    if taken:
+        current().request.handler = None
+
+
+async def _later(awaitable: Any, decide: Callable[[Any], Any]) -> Any:
+    return decide(await awaitable)
 
 
 class HandlerWrapperTool(Tool):

@@ -228,8 +228,9 @@ class SessionAuth:
     async def _call(self, step: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         # A plain step may wait for a database or a session's store.
         if on_a_loop() and not is_async_callable(step):
-            return await current().app.offload(lambda: step(*args, **kwargs))
-        result = step(*args, **kwargs)
+            result = await current().app.offload(lambda: step(*args, **kwargs))
+        else:
+            result = step(*args, **kwargs)
         return await result if hasattr(result, '__await__') else result
 
     def _log(self, text: str) -> None:

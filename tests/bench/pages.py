@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .rows import DOCUMENT, HELLO, TEXT, TREES
+from .rows import DOCUMENT, HELLO, RECORDS, TEXT, TREES
 
 __all__ = ['make_async_pages', 'make_pages', 'make_toolbox_pages', 'make_tree', 'toolbox_config']
 
@@ -105,7 +105,19 @@ def make_toolbox_pages(cp: Any) -> Any:
         def basic(self) -> str:
             return f'hello {cp.request.login}'
 
+        @cp.expose
+        @cp.tools.json_out()
+        def records(self) -> Any:
+            return RECORDS
+
+        @cp.expose
+        def off(self) -> str:
+            return HELLO
+
     return Pages()
+
+
+_SWITCHED_OFF = ('sessions', 'gzip', 'etags', 'caching', 'auth_basic', 'auth_digest', 'proxy', 'json_in', 'expires')
 
 
 def _check(realm: str, name: str, password: str) -> bool:
@@ -127,6 +139,20 @@ def toolbox_config(static_file: str) -> dict[str, dict[str, Any]]:
             'tools.auth_basic.on': True,
             'tools.auth_basic.realm': 'bench',
             'tools.auth_basic.checkpassword': _check,
+        },
+        '/off': {
+            f'tools.{name}.on': False
+            for name in (
+                'sessions',
+                'gzip',
+                'etags',
+                'caching',
+                'auth_basic',
+                'auth_digest',
+                'proxy',
+                'json_in',
+                'expires',
+            )
         },
         '/static': {'tools.staticfile.on': True, 'tools.staticfile.filename': static_file},
         '/folder': {'tools.staticdir.on': True, 'tools.staticdir.dir': os.path.dirname(static_file)},

@@ -15,6 +15,7 @@ __all__ = [
     'DOCUMENT',
     'HELLO',
     'IMPORT_PEERS',
+    'RECORDS',
     'ROWS',
     'STATIC',
     'TEXT',
@@ -28,6 +29,7 @@ __all__ = [
 
 HELLO = '<!DOCTYPE html><title>Hello</title><p>Hello, world.'
 DOCUMENT = {'id': 17, 'name': 'Ada', 'tags': ['a', 'b', 'c'], 'address': {'city': 'London', 'zip': 'W1'}, 'ok': True}
+RECORDS = [{**DOCUMENT, 'id': n, 'price': n * 1.25, 'note': f'record {n}', 'parent': None} for n in range(200)]
 TEXT = '<!DOCTYPE html><title>List</title><ul>' + ''.join(f'<li>Item {n}: caf\u00e9.' for n in range(80)) + '</ul>'
 STATIC = ''.join(f'.column-{n} {{ width: {n}%; margin: 0 auto; }}\n' for n in range(200)).encode()
 
@@ -190,6 +192,21 @@ _ROWS = [
         ('cpadapter', 'cherrypy'),
         'tools',
         media='text/css',
+    ),
+    Row(
+        'wsgi.records',
+        'JSON of 200 records',
+        (Sent('/records', answer=RECORDS),),
+        ('cpadapter', 'cherrypy'),
+        'tools',
+        media=_JSON,
+    ),
+    Row(
+        'wsgi.off',
+        'a page with nine tools switched off',
+        (Sent('/off', answer=HELLO.encode()),),
+        ('cpadapter', 'cherrypy'),
+        'tools',
     ),
     *_common('asgi', ASGI_PEERS),
     Row(
