@@ -18,6 +18,11 @@ Serve it with any server: `gunicorn myapp:application`, `uvicorn myapp:applicati
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .core.websocket import BlockingWebSocket, WebSocket
+
 # -- application layer: what an application author writes
 from .application.handlers import expose, popargs, websocket
 from .application.lifespans import lifespan
@@ -58,6 +63,7 @@ __version__ = '0.1.0'
 
 __all__ = [
     'Application',
+    'BlockingWebSocket',
     'CherryPyException',
     'ClientDisconnected',
     'ErrorTool',
@@ -75,6 +81,7 @@ __all__ = [
     'Tool',
     'Toolbox',
     'Tree',
+    'WebSocket',
     'WebSocketClosed',
     'asgi_app',
     'background',
@@ -102,5 +109,16 @@ __all__ = [
     'wsgi',
     'wsgi_app',
 ]
+
+if not _TYPE_CHECKING:
+
+    def __getattr__(name):
+        # PERF: the command line is seldom asked for by name, as in `cpadapter.daemon.start()`; it waits for that.
+        if name == 'daemon':
+            from importlib import import_module
+
+            return import_module('.daemon', __name__)
+        raise AttributeError(name)
+
 
 __import__('sys').modules[__name__].__class__ = _Package

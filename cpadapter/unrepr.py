@@ -260,10 +260,18 @@ def parser_class() -> type[ConfigParser]:
                 text = file.read()
                 if isinstance(text, bytes):
                     text = text.decode('utf-8-sig')
-                self.read_string(text, source=str(getattr(file, 'name', '<???>')))
+                source = str(getattr(file, 'name', '<???>'))
+                self.read_string(text, source=source)
             else:
+                source = str(file)
                 self.read(file)
-            return self.as_dict()
+            try:
+                return self.as_dict()
+            except ValueError as exc:
+                # Below the message, which code may compare; Python 3.10 has no notes.
+                if hasattr(exc, 'add_note'):
+                    exc.add_note(f'The config file is {source!r}.')
+                raise
 
         @classmethod
         def load(cls, input: Any) -> dict[str, Any]:

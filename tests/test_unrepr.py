@@ -223,6 +223,17 @@ def test_bad_value_is_named_with_section_option_and_cause():
     assert isinstance(caught.value.__cause__, TypeError)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason='exceptions have notes from Python 3.11 on')
+def test_the_file_of_a_bad_value_is_noted(tmp_path):
+    path = tmp_path / 'site.conf'
+    path.write_text('[/]\na = zz\n', encoding='utf-8')
+    with pytest.raises(ValueError, match='Config error in section') as by_name:
+        parser_class().load(str(path))
+    with path.open('rb') as file, pytest.raises(ValueError, match='Config error in section') as opened:
+        parser_class().load(file)
+    assert by_name.value.__notes__ == opened.value.__notes__ == [f'The config file is {str(path)!r}.']
+
+
 def test_load_reads_names_open_files_bytes_and_dicts(tmp_path):
     path = tmp_path / 'site.conf'
     path.write_text('[a]\nx = "é"\n', encoding='utf-8-sig')

@@ -18,7 +18,7 @@ from ..changes import changed, changes
 from ..context import current, default_site, exchange_var
 from ..errors import HTTPError, NotFound
 from ..extension.dispatch import LEAF, Dispatcher, is_plain
-from ..extension.hooks import is_async_callable, refuse_awaitable
+from ..extension.hooks import is_async_callable
 from ..extension.namespaces import NamespaceSet, WatchedDict
 from ..gateways.callable import DualCallable
 from ..gateways.children import Child
@@ -458,7 +458,9 @@ class Application(DualCallable):
         if is_plain(dispatcher):
             dispatcher.open(exchange, path)
             return
-        refuse_awaitable(dispatcher(path), f'The dispatcher of {path!r}, {dispatcher!r},')
+        later = dispatcher(path)
+        if hasattr(type(later), '__await__'):
+            exchange.await_here(later)
         values = request.__dict__
         config = values.get('config')
         if config is None:

@@ -374,7 +374,9 @@ class Exchange:
             fault, self.fault = self.fault, None
             raise fault
         if not plan.simple:
-            self._set_up(plan)
+            later = self._set_up(plan)
+            if later is not None:
+                await later
         if plan.on_start_resource or self.hooks is not None:
             more = self.start_point('on_start_resource')
             if more is not None:
@@ -474,7 +476,7 @@ class Exchange:
             return handler
         return mismatch(handler, args, params, exc)
 
-    def _set_up(self, plan: Plan) -> None:
+    def _set_up(self, plan: Plan) -> Coroutine[Any, Any, None] | None:
         """Do what config asks for at each request: attributes, tools with a `_setup` of their own, namespaces."""
         request = self.request
         if plan.response_attrs or plan.response_headers:
@@ -483,8 +485,25 @@ class Exchange:
                 response = self.response
             else:
                 self._set_response_attrs(response, plan)
-        for setup in plan.setups:
-            setup(request)
+        for count, setup in enumerate(plan.setups, 1):
+            later = setup(request)
+            if later is not None and hasattr(later, '__await__'):
+                return self._set_up_later(later, plan.setups[count:])
+        return None
+
+    async def _set_up_later(self, later: Any, left: tuple[Any, ...]) -> None:
+        """Go on with the set-ups that are left once what an async one gave has been awaited."""
+        await (later if self.on_loop else Suspend(later))
+        for setup in left:
+            later = setup(self.request)
+            if later is not None and hasattr(later, '__await__'):
+                await (later if self.on_loop else Suspend(later))
+
+    def await_here(self, awaitable: Any) -> Any:
+        """Have something awaited on an event loop while this thread waits; for dispatch, which comes before `run`."""
+        from ..gateways.bridge import await_on_loop
+
+        return await_on_loop(awaitable, self.head.opened_on)
 
     def _take_query(self, plan: Plan) -> None:
         request = self._request

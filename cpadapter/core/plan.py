@@ -312,6 +312,8 @@ def compile_plan(app: Application, is_async: bool, merged: dict[str, Any], slash
 
     groups: dict[str, list[tuple[str, Any, str]]] = {}
     for key, value in merged.items():
+        if not isinstance(key, str):
+            continue  # plain data, as in NamespaceSet
         namespace, dot, rest = key.partition('.')
         if dot:
             groups.setdefault(namespace, []).append((rest, value, key))
@@ -566,8 +568,8 @@ def _add_tools(
             raise ValueError(f'{_entry(plan, keys[name, exc.key], conf[exc.key])}: {exc.problem}.') from None
         if not compiles(tool):
             setups.append(ToolSetup(box, name))
-            if is_async_callable(getattr(tool, 'newhandler', getattr(tool, 'callable', None))):
-                builder.is_async = True
+            callables = (getattr(tool, 'newhandler', getattr(tool, 'callable', None)), tool._setup)
+            builder.is_async |= any(map(is_async_callable, callables))
             continue
         # A tool of the older kind is set up at each request: so are its neighbours, to keep their order.
         part = PlanBuilder(builder.slash) if dynamic else builder
@@ -616,21 +618,21 @@ class NamespaceSetup:
 
     def _hand_out(self, handle: Any) -> None:
         for key, value in self.entries:
-            refuse_awaitable(handle(key, value), f'The handler of the config namespace {self.name!r}')
+            refuse_awaitable(handle(key, value), 'The handler of the config namespace %r', self.name)
 
     def __repr__(self) -> str:
         return f'namespace {self.handler!r} {self.entries!r}'
 
 
 class ToolSetup:
-    """Calls the `_setup` of a tool at each request."""
+    """Calls the `_setup` of a tool at each request; gives what is to be awaited of an async one."""
 
     def __init__(self, box: Any, name: str) -> None:
         self.box = box
         self.name = name
 
-    def __call__(self, request: Any) -> None:
-        refuse_awaitable(getattr(self.box, self.name)._setup(), f'The _setup of the tool {self.name!r}')
+    def __call__(self, request: Any) -> Any:
+        return getattr(self.box, self.name)._setup()
 
     def __repr__(self) -> str:
         return f'tool {self.box.namespace}.{self.name}'
@@ -645,20 +647,19 @@ class CompiledSetup(ToolSetup):
         self.hooks = [(point, hook) for point, hooks in part.hooks.items() for hook in hooks]
         self.error_response = part.error_response
 
-    def __call__(self, request: Any) -> None:
+    def __call__(self, request: Any) -> Any:
         toolmaps = request.__dict__.get('toolmaps')
         if toolmaps is not None:
             conf = toolmaps.get(self.box.namespace, {}).get(self.name, {})
             if conf != self.conf:
-                if conf.get('on'):
-                    super().__call__(request)
-                return
+                return super().__call__(request) if conf.get('on') else None
         if self.hooks:
             attached = request.hooks
             for point, hook in self.hooks:
                 attached[point].append(hook)
         if self.error_response is not None:
             request.error_response = self.error_response
+        return None
 
 
 def _take_filters(hooks: tuple[Hook, ...]) -> tuple[tuple[Hook, ...], tuple[Any, ...], tuple[Any, ...]]:

@@ -17,7 +17,6 @@ from ..context import current
 from ..errors import CherryPyException, HTTPError, HTTPRedirect, NotFound
 from ..protocol.messages import CrossFirst
 from ..protocol.uri import urljoin
-from .hooks import refuse_awaitable
 
 if TYPE_CHECKING:
     from ..core.pipeline import Exchange
@@ -232,7 +231,7 @@ class Dispatcher:
         func, vpath = self.find_handler(path_info)
         request.handler = LateParamPageHandler(func, *vpath) if func is not None else NotFound()
 
-    def find_handler(self, path: str) -> tuple[Any, Sequence[str]]:
+    def find_handler(self, path: str) -> tuple[Any, list[str]]:
         """Give (page handler, the segments it gets as positional arguments); (None, []) if there is none.
 
         Sets `request.config` and `request.is_index` as it goes.
@@ -242,7 +241,7 @@ class Dispatcher:
         request = exchange.request
         request.config = exchange.app.merged_config(confs or ())
         request.is_index = is_index
-        return func, vpath
+        return func, list(vpath)
 
     def open(self, exchange: Exchange, path: str) -> None:
         """Find the page handler for the pipeline, without a Request: sets handler, args, is_index and confs."""
@@ -410,7 +409,9 @@ class Dispatcher:
         """Let a node's dispatch method take segments off `rest`; give (the node it leads to, how many it took)."""
         before = len(rest)
         sub = dispatch(vpath=rest)
-        refuse_awaitable(sub, f'The method {self.dispatch_method_name!r} of {type(node).__name__}')
+        # The class is asked: an object may answer to any name.
+        if hasattr(type(sub), '__await__'):
+            sub = current().await_here(sub)
         if len(rest) > before:
             raise CherryPyException(
                 'A vpath segment was added.  Custom dispatchers may only remove elements.  '

@@ -24,8 +24,8 @@ __all__ = [
     'call_within',
     'hookpoints',
     'is_async_callable',
-    'refuse_awaitable',
     'log_once',
+    'refuse_awaitable',
     'run_hooks',
 ]
 
@@ -69,13 +69,13 @@ def is_async_callable(call: Any) -> bool:
         call = inner
 
 
-def refuse_awaitable(result: Any, what: str) -> None:
-    """Raise TypeError if `result` is something to await, which nobody would; `what` names who gave it."""
+def refuse_awaitable(result: Any, what: str, *names: Any) -> None:
+    """Raise TypeError if `result` is something to await, which nobody would; `what % names` says who gave it."""
     # The class is asked: an object may answer to any name.
     if hasattr(type(result), '__await__'):
         if hasattr(result, 'close'):
             result.close()
-        raise TypeError(f'{what} has to be a plain callable, not an async one.')
+        raise TypeError(f'{what % names} has to be a plain callable, not an async one.')
 
 
 class Hook:

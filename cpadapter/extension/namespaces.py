@@ -114,10 +114,10 @@ class NamespaceSet(WatchedDict[str, Any]):
             if hasattr(type(handler), '__exit__'):
                 with handler as handle:
                     for rest, value in entries.get(namespace, ()):
-                        refuse_awaitable(handle(rest, value), f'The handler of the config namespace {namespace!r}')
+                        refuse_awaitable(handle(rest, value), 'The handler of the config namespace %r', namespace)
             else:
                 for rest, value in entries.get(namespace, ()):
-                    refuse_awaitable(handler(rest, value), f'The handler of the config namespace {namespace!r}')
+                    refuse_awaitable(handler(rest, value), 'The handler of the config namespace %r', namespace)
 
     def restore(self) -> None:
         """Undo what the entries handed out so far have done, as far as the handlers have a `restore()` for it."""

@@ -8,7 +8,7 @@ tools up on the current request; a compiled plan does the same once for all requ
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..changes import changed
 from ..context import current
@@ -33,6 +33,10 @@ class Toolbox:
         object.__setattr__(self, name, value)
         if hasattr(value, '_setup') or hasattr(before, '_setup'):
             changed()
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Tool: ...
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..changes import changed
 from ..context import current
@@ -96,6 +96,8 @@ PLANNED = frozenset(
     ('_name', '_point', '_priority', '_setup', 'callable', 'compile', 'make_filter', 'namespace', 'newhandler')
 )
 
+_Decorated = TypeVar('_Decorated')
+
 
 class Tool:
     """A callable that runs at one hook point of every request for which config says `tools.<name>.on`.
@@ -147,16 +149,18 @@ class Tool:
         conf.pop('on', None)
         return conf
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+    def __call__(self, *args: Any, **kwargs: Any) -> Callable[[_Decorated], _Decorated]:
         """Give a decorator that switches the tool on, with these settings, for a page handler or class."""
         if args:
             raise TypeError(
                 f'The {self._name!r} Tool does not accept positional arguments; you must use keyword arguments.'
             )
 
-        def tool_decorator(f: Any) -> Any:
+        def tool_decorator(f: _Decorated) -> _Decorated:
             prefix = f'{self.namespace}.{self._name}.'
-            return add_config(f, {f'{prefix}on': True, **{prefix + key: value for key, value in kwargs.items()}})
+            settings = {f'{prefix}on': True, **{prefix + key: value for key, value in kwargs.items()}}
+            decorated: _Decorated = add_config(f, settings)
+            return decorated
 
         return tool_decorator
 

@@ -7,7 +7,7 @@ from contextvars import copy_context
 from typing import Any
 
 from ..context import exchange_var
-from .bridge import WorkerPool, drive_in_pool, pool_for
+from .bridge import WorkerPool, drive_in_pool, pool_for, take_over
 
 __all__ = ['finish', 'open_in_pool']
 
@@ -15,7 +15,10 @@ __all__ = ['finish', 'open_in_pool']
 async def open_in_pool(pool: WorkerPool, head: Any, call: Any, *args: Any) -> Any:
     """Open an exchange in a thread, where code of the application's may wait."""
     head.on_loop = False
-    exchange = await pool.run(copy_context(), call, *args)
+    head.opened_on = asyncio.get_running_loop()
+    context = copy_context()
+    exchange = await pool.run(context, call, *args)
+    take_over(context)
     exchange_var.set(exchange)
     return exchange
 

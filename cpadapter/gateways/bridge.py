@@ -16,12 +16,13 @@ import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextvars import Context, copy_context
+from errno import EPIPE
 from queue import Empty, SimpleQueue
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from ..context import exchange_var
-from ..errors import Overloaded
+from ..errors import ClientDisconnected, Overloaded
 
 __all__ = [
     'LoopThread',
@@ -35,6 +36,7 @@ __all__ = [
     'run_in',
     'run_on_loop',
     'sync_chunks',
+    'take_over',
 ]
 
 
@@ -82,7 +84,7 @@ class _Port:
 
 
 class _Raised(Exception):
-    """Carries a StopIteration, which a Future cannot hold."""
+    """Carries a StopIteration, which a Future cannot hold, or a GeneratorExit, which would close what awaits it."""
 
 
 class PoolFull(Exception):
@@ -227,7 +229,7 @@ class WorkerPool:
             if port is None or not future.cancelled():
                 try:
                     result = context.run(call, *args)
-                except StopIteration as exc:
+                except (StopIteration, GeneratorExit) as exc:
                     ok, result = False, _Raised(exc)
                 except BaseException as exc:
                     ok, result = False, exc
@@ -413,10 +415,10 @@ async def offload(pool: WorkerPool, call: Callable[[], Any]) -> Any:
     except PoolFull as exc:
         raise Overloaded(str(exc)) from None
     finally:
-        _take_over(context)
+        take_over(context)
 
 
-def _take_over(context: Context) -> None:
+def take_over(context: Context) -> None:
     """Set here what has been set in `context`."""
     for variable, value in context.items():
         if variable.get(None) is not value:
@@ -462,8 +464,8 @@ class _Waiting:
     def end(self) -> None:
         self._jobs.put(None)
 
-    def work(self, timeout: float | None = None) -> None:
-        """In the thread: do what is asked for, until the end; without a sign for `timeout` seconds, no longer."""
+    def work(self, timeout: float | None = None) -> bool:
+        """In the thread: do what is asked for, until the end; False after `timeout` seconds without a sign."""
         try:
             while (job := self._jobs.get(timeout=timeout)) is not None:
                 future, call, args = job
@@ -474,7 +476,8 @@ class _Waiting:
                 self._loop.call_soon_threadsafe(_settle, future, ok, result)
                 job = future = result = None
         except Empty:
-            pass
+            return False
+        return True
 
 
 def _settle(future: asyncio.Future[Any], ok: bool, result: Any) -> None:
@@ -560,10 +563,17 @@ class LoopThread:
             _tasks.clear()
             self.loop.stop()
 
-    def call(self, coroutine: Coroutine[Any, Any, Any], context: Context | None = None, head: Any = None) -> Any:
+    def call(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        context: Context | None = None,
+        head: Any = None,
+        gone: Callable[[], bool] | None = None,
+    ) -> Any:
         """Run a coroutine on the loop, in `context` or a copy of the caller's, and wait for its result.
 
         head: of the request whose body the coroutine may read; its reader has the waiting thread read.
+        gone: asked by the waiting thread now and then; once it says True the coroutine is cancelled.
         RuntimeError if called from the loop itself, which could only wait for ever.
         """
         try:
@@ -605,7 +615,14 @@ class LoopThread:
             head.lend(waiting)
         self.loop.call_soon_threadsafe(start)
         try:
-            waiting.work()
+            if gone is not None:
+                while not waiting.work(LOOK_AGAIN):
+                    if gone():
+                        self.loop.call_soon_threadsafe(lambda: started[0].cancel())
+                        waiting.work()
+                        break
+            else:
+                waiting.work()
         except BaseException:
             # A signal's: what follows must not run beside the task.
             self.loop.call_soon_threadsafe(lambda: started[0].cancel())
@@ -636,6 +653,9 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+# Seconds between two looks of a thread that waits for a body's next chunk for its client's leaving.
+LOOK_AGAIN = 0.5
+
 # Seconds that a cancelled task has to come to its end, where a signal ends the thread that waits for it.
 CANCEL_TIMEOUT = 5
 
@@ -663,14 +683,26 @@ async def _await(awaitable: Any) -> Any:
     return await awaitable
 
 
-def await_on_loop(awaitable: Any) -> Any:
-    """Await something on the loop thread while the calling thread waits, in the context variables of both."""
+def await_on_loop(awaitable: Any, loop: asyncio.AbstractEventLoop | None = None) -> Any:
+    """Await something while the calling thread waits, in the context variables of both.
+
+    loop: one that runs in another thread; None is the loop thread's.
+    """
     exchange = exchange_var.get()
     context = copy_context()
+
+    async def awaited() -> Any:
+        try:
+            return await awaitable
+        finally:
+            _carry_over(context)
+
     try:
+        if loop is not None:
+            return asyncio.run_coroutine_threadsafe(awaited(), loop).result()
         return LoopThread.get().call(_await(awaitable), context, None if exchange is None else exchange.head)
     finally:
-        _take_over(context)
+        take_over(context)
 
 
 def sync_chunks(exchange: Any) -> Iterator[bytes]:
@@ -680,10 +712,11 @@ def sync_chunks(exchange: Any) -> Iterator[bytes]:
         return iter(body)
     if exchange.context is None:
         exchange.context = copy_context()
-    return _fetch_chunks(body, exchange.context, exchange.head)
+    return _fetch_chunks(body, exchange, exchange.context)
 
 
-def _fetch_chunks(body: Any, context: Context, head: Any) -> Iterator[bytes]:
+def _fetch_chunks(body: Any, exchange: Any, context: Context) -> Iterator[bytes]:
+    head = exchange.head
     loop = LoopThread.get()
     iterator = body.__aiter__()
 
@@ -693,8 +726,18 @@ def _fetch_chunks(body: Any, context: Context, head: Any) -> Iterator[bytes]:
         except StopAsyncIteration:
             return _END
 
+    def gone() -> bool:
+        exchange.disconnected = head.is_disconnected()
+        return bool(exchange.disconnected)
+
     while True:
-        chunk = loop.call(fetch(), context, head)
+        try:
+            chunk = loop.call(fetch(), context, head, gone)
+        except asyncio.CancelledError:
+            if not exchange.disconnected:
+                raise
+            # Servers are quiet about the number of this error.
+            raise ClientDisconnected(EPIPE, 'The client has left while the body was waited for.') from None
         if chunk is _END:
             return
         yield chunk

@@ -1,8 +1,8 @@
 """Responses that last until somebody ends them, such as event streams: when that is, and how WSGI pulls them.
 
 A server that is told to end waits for its open responses before it tells anybody, so whoever keeps one open has to
-look: `is_over` is asked once a second. Such a body has `idle_chunk()`, which gives what is sent where nothing came
-for a while, and `ping`, the seconds of that while. What the chunks mean is not known here.
+look: `is_over` is asked once a second, or twice. Such a body has `idle_chunk()`, which gives what is sent where
+nothing came for a while, and `ping`, the seconds of that while. What the chunks mean is not known here.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from contextvars import copy_context
 from typing import Any
 
-__all__ = ['INTERVAL', 'OPENING', 'is_over', 'lasting_chunks', 'server_is_ending']
+__all__ = ['INTERVAL', 'LOOK_AGAIN', 'OPENING', 'is_over', 'lasting_chunks', 'server_is_ending']
 
 # Seconds for which the first chunk is waited for before the head is sent without it: what raises until then has an
 # error page.
 OPENING = 0.25
-# Seconds between two looks at whether it is over.
+# Seconds between two looks at whether it is over: of a loop at all of its streams, and of a thread at its own.
 INTERVAL = 1.0
+LOOK_AGAIN = 0.5
 
 
 def server_is_ending(loop: Any = None) -> bool:
@@ -74,7 +75,7 @@ def lasting_chunks(exchange: Any) -> Iterator[bytes]:
     loop = LoopThread.get()
     due = time.monotonic() + OPENING
     while not is_over(exchange, loop.loop):
-        chunk = loop.call(body.within(max(0.0, min(INTERVAL, due - time.monotonic()))), context, head)
+        chunk = loop.call(body.within(max(0.0, min(LOOK_AGAIN, due - time.monotonic()))), context, head)
         if chunk is END_OF_CHUNKS:
             return
         if chunk is None:

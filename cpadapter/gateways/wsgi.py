@@ -53,7 +53,10 @@ class WsgiHead(RequestHead):
                 outer = decode_path(outer, 'utf-8')
             self.outer = outer
         if path[:1] != '/' and (path or not outer):
-            path = '/' + path
+            # SPEC: PEP 3333: PATH_INFO begins with a slash. Where it does not, the server has cut SCRIPT_NAME off in
+            # the midst of a segment: /api off /apix/y, which does not lie in it.
+            inside = environ.get('SCRIPT_NAME', '')
+            path = inside + path if inside[:1] == '/' and inside[-1:] != '/' else '/' + path
         if '//' in path:
             path = collapse(path)
         if not path.isascii():
@@ -172,7 +175,7 @@ class WsgiHead(RequestHead):
 
     def is_disconnected(self) -> bool:
         # PEP 3333 has no word for it; these servers have one of their own.
-        asked = self.native.get('waitress.client_disconnected')
+        asked = self.native.get(_WAITRESS)
         if asked is not None:
             return bool(asked())
         connection = self.native.get('gunicorn.socket')
@@ -257,6 +260,9 @@ class WsgiHead(RequestHead):
         head.path = path
         return head
 
+
+# What waitress says it by, where it looks.
+_WAITRESS = 'waitress.client_disconnected'
 
 # Seconds between two looks for a client's leaving.
 _LOOK_AGAIN = 0.25
@@ -589,7 +595,11 @@ class _ClosingBody:
         except StopIteration:
             raise
         except Exception as exc:
-            self._context.run(self._exchange.log_error, exc)
+            exchange = self._exchange
+            self._context.run(exchange.log_error, exc)
+            if exchange.disconnected and isinstance(exc, ClientDisconnected) and _WAITRESS in exchange.head.native:
+                # It would log what it is told with a traceback; the connection is closed already.
+                raise StopIteration from None
             raise
         return chunk
 

@@ -58,6 +58,8 @@ class RequestHead:
     fault: tuple[int, str] | None = None
     # True while the gateway opens the exchange on an event loop, where nothing may wait.
     on_loop = False
+    # The event loop that waits while a thread opens the exchange, if one does.
+    opened_on: Any = None
     # True where the thread that runs the page handler is not the one that opens the exchange.
     defers = False
     # The messages of a WebSocket, if this is the head of its handshake.

@@ -109,10 +109,16 @@ def test_errors_name_the_key_the_value_and_the_nearest_name(compile):
         compile({'tools.encod.on': True})
     with pytest.raises(TypeError, match=r"tools\.encode\.encodin.*Did you mean 'encoding'"):
         compile({'tools.encode.encodin': 'x'})
+    with pytest.raises(ValueError, match=r"'hooks\.before_handler' = 'main'"):
+        compile({'hooks.before_handler': 'main'})
     with pytest.raises(ValueError, match=r'error_page\.x'):
         compile({'error_page.x': 'y'})
     with pytest.raises(ValueError, match=r'tools\.encode'):
         compile({'tools.encode': True})
+
+
+def test_a_key_that_is_no_text_is_plain_data(compile):
+    assert compile({5: 'x'}).config[5] == 'x'
 
 
 def test_describe_tells_what_was_compiled(compile):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextvars import ContextVar
+
 import pytest
 
 import cpadapter
@@ -461,6 +464,28 @@ class TestCpDispatch:
         client.mount(Root(), config=config)
         assert client.get('/whatever/page').text == 'found'
 
+    def test_an_async_one_is_awaited(self, client, handler):
+        seen = ContextVar('seen', default='')
+
+        class Node:
+            @handler
+            def page(self, *args):
+                return f'{seen.get()} {args}'
+
+        class Root:
+            async def _cp_dispatch(self, vpath):
+                await asyncio.sleep(0)
+                name = vpath.pop(0)
+                if name == 'secret':
+                    raise cpadapter.HTTPError(403)
+                seen.set(name)
+                return Node() if name == 'node' else None
+
+        client.mount(Root())
+        assert client.get('/secret/page').status == 403
+        assert client.get('/none/page').status == 404
+        assert client.get('/node/page/x').text == "node ('x',)"
+
 
 class TestMethodDispatcher:
     @pytest.fixture
@@ -603,15 +628,36 @@ class TestChoiceOfDispatcher:
         class Own(dispatch.Dispatcher):
             def find_handler(self, path):
                 func, vpath = super().find_handler(path)
-                return func, [*vpath, 'added']
+                vpath.append('added')
+                return func, vpath
 
         class Root:
+            @handler
+            def index(self, *args):
+                return show('index', *args)
+
             @handler
             def page(self, *args):
                 return show('page', *args)
 
         client.mount(Root(), config={'/': {'request.dispatch': Own()}})
         assert client.get('/page/x').text == "page('x', 'added')"
+        assert client.get('/').text == "index('added')"
+
+    def test_an_async_dispatcher_is_awaited(self, client, handler):
+        @handler
+        def page():
+            return f'page for {cpadapter.request.path_info}'
+
+        async def by_hand(path_info):
+            await asyncio.sleep(0)
+            if path_info == '/closed':
+                raise cpadapter.HTTPError(403)
+            cpadapter.request.handler = page
+
+        client.mount(None, config={'/': {'request.dispatch': by_hand}})
+        assert client.get('/any').text == 'page for /any'
+        assert client.get('/closed').status == 403
 
     def test_a_translate_table_of_ones_own(self, client, handler):
         class Root:

@@ -131,6 +131,25 @@ def test_context_manager_may_swallow_an_exception(swallow):
     assert calls == [ZeroDivisionError]
 
 
+async def nobody_awaits(key, value):
+    raise AssertionError
+
+
+class AsyncInside(Entered):
+    def __enter__(self):
+        return nobody_awaits
+
+
+@pytest.mark.parametrize('box', [nobody_awaits, AsyncInside([])], ids=['callable', 'context manager'])
+def test_an_async_handler_is_refused(client, box):
+    refusal = "The handler of the config namespace 'mine' has to be a plain callable, not an async one."
+    with pytest.raises(TypeError, match=refusal):
+        NamespaceSet(mine=box)({'mine.x': 1})
+    client.mount(None, config={'/': {'mine.x': 1}}).toolboxes['mine'] = box
+    assert client.get('/').status == 500
+    assert refusal in ''.join(client.errors)
+
+
 def test_handler_may_register_another_namespace():
     spaces = NamespaceSet()
     spaces['a'] = lambda k, v: spaces.__setitem__('b', v)

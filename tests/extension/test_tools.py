@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 import cpadapter
@@ -139,6 +141,28 @@ class TestTool:
         client.mount(root, config={'/': {'tools.thing.on': True}})
         assert client.get('/').headers['X-Thing'] == 'set up'
 
+    def test_a_setup_that_is_async_is_awaited(self, client, root):
+        order = []
+
+        class Gate(Tool):
+            async def _setup(self):
+                await asyncio.sleep(0)
+                order.append(self._name)
+                if 'shut' in cpadapter.request.query_string:
+                    raise HTTPError(403)
+
+        class After(Tool):
+            def _setup(self):
+                order.append(self._name)
+
+        client.site.tools.gate = Gate('before_handler', lambda: None)
+        client.site.tools.then = After('before_handler', lambda: None)
+        client.site.tools.last = Gate('before_handler', lambda: None)
+        client.mount(root, config={'/': {'tools.gate.on': True, 'tools.then.on': True, 'tools.last.on': True}})
+        assert client.get('/').text == 'page'
+        assert order == ['gate', 'then', 'last']
+        assert client.get('/?shut').status == 403
+
 
 class TestHandlerTool:
     def test_a_true_result_takes_the_place_of_the_page(self, client, root):
@@ -160,6 +184,31 @@ class TestHandlerTool:
         client.site.tools.serve = HandlerTool(serve)
         client.mount(root, config={'/': {'tools.serve.on': True}})
         assert client.get('/').text == 'served'
+
+    def test_an_async_one_inside_a_plain_function_does_so_too(self, client, root):
+        async def serve():
+            cpadapter.response.body = b'served'
+            return True
+
+        tool = client.site.tools.serve = HandlerTool(lambda: serve())
+        root.given = tool.handler()
+        client.mount(root, config={'/': {'tools.serve.on': True}})
+        assert client.get('/').text == 'served'
+        client.mount(root)
+        assert client.get('/given').text == 'served'
+
+    @pytest.mark.parametrize(('path', 'declined'), [('/', 200), ('/given', 404)])
+    def test_an_async_one_inside_a_plain_function_may_refuse_and_decline(self, client, root, path, declined):
+        async def gate():
+            if 'X-Pass' not in cpadapter.request.headers:
+                raise HTTPError(403)
+            return False
+
+        tool = client.site.tools.gate = HandlerTool(lambda: gate())
+        root.given = tool.handler()
+        client.mount(root, config={'/': {'tools.gate.on': path == '/'}})
+        assert client.get(path).status == 403
+        assert client.get(path, headers={'X-Pass': '1'}).status == declined
 
     def test_handler_makes_a_page_handler(self, client):
         def serve(text):

@@ -29,6 +29,7 @@ APPLICATION = '''
 import asyncio
 import threading
 import time
+import urllib.request
 
 import cpadapter
 from cpadapter.lib import sse
@@ -41,6 +42,7 @@ starts = []
 four = threading.Barrier(4)
 met = []
 arrived = {}
+releases = {}
 
 
 def tell(name, what):
@@ -145,6 +147,18 @@ class Root:
         await asyncio.sleep(0.4)
         return 'met'
 
+    @cpadapter.expose
+    def long(self, seconds):
+        print('entered', flush=True)
+        time.sleep(float(seconds))
+        return 'done'
+
+    @cpadapter.expose
+    async def long_later(self, seconds):
+        print('entered', flush=True)
+        await asyncio.sleep(float(seconds))
+        return 'done'
+
     # -- up
 
     @cpadapter.expose
@@ -184,6 +198,56 @@ class Root:
     async def form_later(self, name, field=''):
         tell(name, 'whole')
         return 'got it'
+
+    @cpadapter.expose
+    @raw
+    def hold(self, name):
+        cpadapter.request.body.read(CHUNK_SIZE)
+        tell(name, 'held')
+        releases.setdefault(name, threading.Event()).wait(10)
+        return 'held'
+
+    @cpadapter.expose
+    @raw
+    async def hold_later(self, name):
+        await cpadapter.request.body.aread(CHUNK_SIZE)
+        tell(name, 'held')
+        while not releases.setdefault(name, threading.Event()).is_set():
+            await asyncio.sleep(0.01)
+        return 'held'
+
+    @cpadapter.expose
+    def release(self, of):
+        releases.setdefault(of, threading.Event()).set()
+        return 'released'
+
+    @cpadapter.expose
+    @raw
+    def refuse(self):
+        raise cpadapter.HTTPError(403)
+
+    @cpadapter.expose
+    @raw
+    async def refuse_later(self):
+        raise cpadapter.HTTPError(403)
+
+    @cpadapter.expose
+    def fail(self, field):
+        raise RuntimeError('as it was told')
+
+    @cpadapter.expose
+    async def fail_later(self, field):
+        raise RuntimeError('as it was told')
+
+    @cpadapter.expose
+    @cpadapter.config(**{'request.body.maxbytes': 10})
+    def little(self, field=''):
+        return 'little'
+
+    @cpadapter.expose
+    def ask_itself(self, port, path):
+        with urllib.request.urlopen(f'http://127.0.0.1:{port}/{path}', timeout=5) as answer:
+            return answer.read()
 
     # -- down
 
@@ -272,6 +336,10 @@ class Root:
         return cpadapter.request.headers.get('X-Real-Ip', '')
 
     @cpadapter.expose
+    def nowhere(self, field):
+        raise cpadapter.NotFound()
+
+    @cpadapter.expose
     def default(self, *path):
         return f'{cpadapter.request.script_name}|{cpadapter.request.path_info}'
 
@@ -288,16 +356,18 @@ application = cpadapter.tree
 '''
 
 
+# What gives 20 requests of 2 s the time to end after a SIGTERM, and a thread each where a server has its own.
+OPTIONS = {
+    'uvicorn': (),
+    'gunicorn-asgi': ('--graceful-timeout', '10'),
+    'hypercorn': ('--graceful-timeout', '10'),
+    'gunicorn-gthread': ('--graceful-timeout', '10', '--threads', '24'),
+}
 ASGI = ('uvicorn', 'gunicorn-asgi', 'hypercorn')
 WSGI = ('gunicorn-gthread',)
 SERVERS = ASGI + WSGI
-ROOTED = {
-    'uvicorn': ('--root-path', '/api'),
-    'hypercorn': ('--root-path', '/api'),
-    'gunicorn-asgi': ('--root-path', '/api'),
-}
-# Bytes that a server keeps of what it has taken from `send`: up to its mark, and the chunk that goes beyond it.
-SERVERS_OWN = 65536 + CHUNK
+# Bytes that a server keeps of what it has taken from `send` before it makes the application wait.
+SERVERS_OWN = 65536
 # Seconds after which something is a hang.
 SOON = 5
 
@@ -307,13 +377,11 @@ SOON = 5
 
 def at_once(server, page, name):
     """Four meet in their page handlers, each of which then takes 0.4 s."""
-    # Threads and connections are made by the first ones.
-    for _ in range(2):
-        began = time.monotonic()
-        with ThreadPoolExecutor(4) as pool:
-            assert [one.text for one in pool.map(server.get, [f'/{page}'] * 4)] == ['met'] * 4
-        took = time.monotonic() - began
-    assert 0.4 <= took < 0.75
+    assert server.get('/health').text == server.get('/health_later').text == 'well'
+    began = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        assert [one.text for one in pool.map(server.get, [f'/{page}'] * 4)] == ['met'] * 4
+    assert 0.4 <= time.monotonic() - began < 0.75
 
 
 def streamed_up(server, page, name):
@@ -411,6 +479,10 @@ class Row(NamedTuple):
     servers: tuple[str, ...] = SERVERS
 
 
+STREAMS = (
+    *('endless', 'endless_later', 'ticking', 'ticking_later', 'sleeping_later', 'waiting_later'),
+    *('events', 'events_later', 'sleeping_events_later'),
+)
 MATRIX = (
     Row('four requests of 0.4 s take 0.4 s', at_once, ('meet', 'meet_later')),
     Row('a request body is streamed', streamed_up, ('upload', 'upload_later')),
@@ -418,8 +490,7 @@ MATRIX = (
     Row(
         'who leaves closes the iterator within 1 s',
         closed_within_a_second,
-        ('endless', 'endless_later', 'ticking', 'ticking_later', 'sleeping_later', 'waiting_later', 'events')
-        + ('events_later', 'sleeping_events_later'),
+        STREAMS,
     ),
     Row('who leaves closes a WSGI application under ASGI', closed_within_a_second, ('grafted_wsgi/',), ASGI),
     Row('who leaves cancels an ASGI application under WSGI', closed_within_a_second, ('grafted_asgi/',), WSGI),
@@ -430,9 +501,11 @@ MATRIX = (
 )
 
 
-def in_kernel(sock):
-    """Give the bytes that the system holds of what the server has sent to a socket of ours."""
+def in_kernel(sock, up=False):
+    """Give the bytes that the system holds of what the server has sent to a socket of ours; or we to it."""
     (_, ours), (_, theirs) = sock.getsockname(), sock.getpeername()
+    if up:
+        ours, theirs = theirs, ours
     held = 0
     with open('/proc/net/tcp', encoding='ascii') as file:
         for line in file.readlines()[1:]:
@@ -450,7 +523,7 @@ def at_rest(measure):
     """Give what `measure` says once it has said so for a while."""
     deadline = time.monotonic() + SOON
     value, since = measure(), time.monotonic()
-    while time.monotonic() - since < 0.4:
+    while time.monotonic() - since < 0.25:
         assert time.monotonic() < deadline, 'it never comes to rest'
         threading.Event().wait(0.05)
         if (now := measure()) != value:
@@ -508,3 +581,330 @@ def test_a_row_of_the_matrix_holds(server, row, page, request):
     row.check(server, page, re.sub(r'\W+', '-', request.node.callspec.id))
     assert server.get('/health').text == server.get('/health_later').text == 'well'
     assert 'Traceback' not in server.printed[position:]
+
+
+@pytest.mark.live
+@pytest.mark.parametrize('name', SERVERS)
+def test_a_root_path_is_taken_off_at_a_border_of_segments_only(start, name):
+    # SPEC: PEP 3333 leaves SCRIPT_NAME to the server; gunicorn's WSGI workers take it from the environment.
+    rooted = start(name, SCRIPT_NAME='/api') if name in WSGI else start(name, '--root-path', '/api')
+    seen = {path: rooted.get(path) for path in ('/api/y', '/apix/y')}
+    assert seen['/api/y'].text in ('/api|/y', '/api|/api/y')  # uvicorn puts the root in front of what has it already
+    assert seen['/apix/y'].text == '/api|/apix/y'
+
+
+@pytest.mark.live
+@pytest.mark.parametrize('name', SERVERS)
+def test_requests_in_flight_are_answered_after_sigterm_and_the_engine_stops_once(start, name):
+    live = start(name, *OPTIONS[name])
+    assert live.get('/health').text == live.get('/health_later').text == 'well'
+    with contextlib.ExitStack() as stack:
+        # Under ASGI two of the plain ones wait for one of the 8 threads.
+        pages = ['long?seconds=1'] * 10 + ['long_later?seconds=2'] * 10
+        socks = [stack.enter_context(live.socket()) for _ in pages]
+        for sock, page in zip(socks, pages, strict=True):
+            sock.sendall(f'GET /{page} HTTP/1.1\r\nHost: a\r\n\r\n'.encode())
+        live.until(lambda: live.printed.count('entered') >= 18, SOON, 'all in their handlers')
+        live.send(signal.SIGTERM)
+        live.until(lambda: not answers(live), SOON, 'new ones refused')
+        for sock in socks:
+            answer = read_all(sock)
+            assert answer.startswith(b'HTTP/1.1 200'), answer
+            assert b'done' in answer
+    # uvicorn raises the signal again, once it has ended.
+    assert live.wait() in (0, -signal.SIGTERM if name == 'uvicorn' else 0)
+    told = [line for line in live.printed.splitlines() if line.startswith('engine ')]
+    assert told == ['engine started', 'engine stopped', 'engine exited']
+    assert 'Traceback' not in live.printed
+
+
+def answers(server):
+    """Say whether a new connection is taken and answered."""
+    try:
+        with server.socket(0.5) as sock:
+            sock.sendall(b'GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+            return b'well' in read_all(sock)
+    except OSError:
+        return False
+
+
+@pytest.mark.live
+@pytest.mark.parametrize('server', ASGI, indirect=True)
+def test_forty_slow_bodies_hold_no_thread(server):
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(server.socket()) for _ in range(40)]
+        for number, sock in enumerate(socks):
+            sock.sendall(
+                f'POST /form{"_later" * (number % 2)}?name=slow-{number} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n'
+                'Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\r\nfield'.encode()
+            )
+        for number in range(40):
+            server.until(lambda number=number: told(server, f'slow-{number}'), SOON, 'the beginning')
+        # There are 8 threads; each of the 40 has been asked for by a request that has begun.
+        for path in ('/health', '/health_later'):
+            began = time.monotonic()
+            assert server.get(path).text == 'well'
+            assert time.monotonic() - began < 0.5
+        for sock in socks:
+            sock.sendall(b'=1234')
+        for sock in socks:
+            assert read_all(sock).endswith(b'got it')
+
+
+@pytest.mark.live
+@pytest.mark.skipif(sys.platform != 'linux', reason='what the system holds is read from /proc')
+@pytest.mark.parametrize('page', ['hold', 'hold_later'])
+def test_nothing_is_read_ahead_of_a_slow_handler(server, page):
+    name = f'{server.name}-{page}'
+    sent = 0
+    with server.socket(0.3) as sock:
+        sock.sendall(f'POST /{page}?name={name} HTTP/1.1\r\nHost: a\r\nContent-Length: {200 << 20}\r\n\r\n'.encode())
+        with contextlib.suppress(TimeoutError):
+            while sent < 100 << 20:
+                sent += sock.send(b'x' * CHUNK)
+        assert 'held' in told(server, name)
+        held = at_rest(lambda: sent - in_kernel(sock, up=True))
+    # hypercorn takes in most before it stops: ten pieces for the application, beside what is on its way.
+    assert held < 32 * CHUNK
+    assert server.get(f'/release?of={name}').text == 'released'
+
+
+@pytest.mark.live
+@pytest.mark.parametrize('page', ['refuse', 'refuse_later'])
+def test_who_is_refused_in_his_upload_is_told_and_nothing_is_taken_for_his_next_request(server, page):
+    inner = b'GET /health HTTP/1.1\r\nHost: a\r\n\r\n'
+    with server.socket() as sock:
+        sock.sendall(f'POST /{page} HTTP/1.1\r\nHost: a\r\nContent-Length: {50 << 20}\r\n\r\n'.encode() + inner)
+        answer = sock.recv(CHUNK)
+        assert b' 403 ' in answer.partition(b'\r\n')[0]
+        sock.settimeout(1)
+        with contextlib.suppress(OSError):
+            for _ in range(200):
+                sock.sendall(inner * 100)
+        with contextlib.suppress(OSError):
+            while more := sock.recv(CHUNK):
+                answer += more
+    assert answer.count(b'HTTP/1.1 ') == 1
+
+
+# The others tell each client to go on, before or whenever the application is called.
+@pytest.mark.live
+@pytest.mark.parametrize('server', ['uvicorn', 'gunicorn-asgi'], indirect=True)
+@pytest.mark.parametrize('page', ['refuse', 'refuse_later'])
+def test_who_asks_before_he_uploads_is_refused_without_being_told_to(server, page):
+    with server.socket() as sock:
+        sock.sendall(f'POST /{page} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n'.encode())
+        first = sock.recv(CHUNK)
+    assert first.startswith(b'HTTP/1.1 403 ')
+
+
+@pytest.mark.live
+@pytest.mark.parametrize('path', ['fail', 'fail_later', 'little', 'refuse', 'nowhere'])
+def test_a_connection_answers_rightly_or_closes_after_an_error(server, path):
+    body = b'field=' + b'x' * 100
+    form = b'Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n' % len(body)
+    bad = b'POST /%s HTTP/1.1\r\nHost: a\r\n' % path.encode() + form + body
+    answer = server.raw(bad + b'GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+    code = {'fail': 500, 'fail_later': 500, 'little': 413, 'refuse': 403, 'nowhere': 404}[path]
+    assert answer.startswith(b'HTTP/1.1 %d ' % code)
+    # Either nothing follows, or what was asked for.
+    assert answer.count(b'HTTP/1.1 ') == 1 + answer.endswith(b'well')
+
+
+@pytest.mark.live
+@pytest.mark.parametrize('path', ['health', 'health_later'])
+def test_a_plain_page_may_ask_its_own_server(server, path):
+    assert server.get(f'/ask_itself?port={server.port}&path={path}').text == 'well'
+
+
+# ---------------------------------------------------------------------- what no socket shows
+
+
+class Peer:
+    """Calls an application as an ASGI server does; after `takes` chunks `send` raises, or waits for ever."""
+
+    def __init__(self, app: Any, takes: int, raises: BaseException | None = None) -> None:
+        self.app = app
+        self.takes = takes
+        self.raises = raises
+        self.asked = 0
+        self.full = asyncio.Event()
+        self.gone = asyncio.Event()
+
+    async def receive(self):
+        self.asked += 1
+        if self.asked == 1:
+            return {'type': 'http.request', 'body': b'', 'more_body': False}
+        await self.gone.wait()
+        return {'type': 'http.disconnect'}
+
+    async def send(self, message):
+        if message['type'] == 'http.response.body' and self.takes:
+            self.takes -= 1
+        elif message['type'] == 'http.response.body' or not self.takes:
+            if self.raises is not None:
+                raise self.raises
+            self.full.set()
+            await asyncio.Event().wait()
+
+    def start(self, path):
+        scope = {
+            'type': 'http', 'http_version': '1.1', 'method': 'GET', 'path': path, 'query_string': b'',
+            'headers': [(b'host', b'h')],
+        }  # fmt: skip
+        return asyncio.ensure_future(self.app(scope, self.receive, self.send))
+
+
+@pytest.fixture
+def log():
+    return []
+
+
+@pytest.fixture
+def app(asgi, log, tmp_path):
+    (tmp_path / 'file').write_bytes(b'x' * 10 * CHUNK)
+
+    class File:
+        """A file that tells of its close."""
+
+        def __init__(self):
+            self.file = open(tmp_path / 'file', 'rb')  # noqa: SIM115
+
+        def read(self, size=-1):
+            return self.file.read(size)
+
+        def close(self):
+            log.append('closed')
+            self.file.close()
+
+    class Root:
+        @cpadapter.expose
+        def plain(self):
+            try:
+                while True:
+                    log.append('made')
+                    yield b'x' * CHUNK
+            finally:
+                log.append('closed')
+
+        @cpadapter.expose
+        async def later(self):
+            try:
+                while True:
+                    log.append('made')
+                    yield b'x' * CHUNK
+            finally:
+                log.append('closed')
+
+        @cpadapter.expose
+        def file(self):
+            cpadapter.response.headers['Content-Type'] = 'image/png'
+            return File()
+
+        @cpadapter.expose
+        async def file_later(self):
+            return self.file()
+
+    config = {'response.stream': True, 'hooks.on_end_request': lambda: log.append('ended')}
+    return asgi.mount(Root(), config={'/': config})
+
+
+@pytest.mark.parametrize('takes', [0, 1, 3])
+@pytest.mark.parametrize('error', [OSError, ConnectionResetError, BrokenPipeError])
+@pytest.mark.parametrize('page', ['plain', 'later', 'file', 'file_later'])
+def test_a_send_that_raises_closes_the_body_and_gives_the_thread_back(asgi, app, log, page, error, takes):
+    peer = Peer(asgi.app, takes, error('gone'))
+    before = threading.active_count()
+
+    async def main():
+        await asyncio.wait_for(peer.start(f'/{page}'), SOON)
+        assert log[-2:] == ['closed', 'ended']
+        assert log.count('closed') == log.count('ended') == 1
+        # The threads that did it wait for others to do: four more requests need no more of them.
+        once = threading.active_count()
+        for _ in range(4):
+            await asyncio.wait_for(Peer(asgi.app, 1, error('gone')).start(f'/{page}'), SOON)
+        assert threading.active_count() <= max(once, before + 4)
+
+    asgi.loop.run_until_complete(main())
+    assert not asgi.errors
+
+
+@pytest.mark.parametrize('takes', [0, 1, 5])
+@pytest.mark.parametrize('page', ['plain', 'later'])
+def test_one_chunk_is_made_beyond_what_send_has_taken(asgi, app, log, page, takes):
+    peer = Peer(asgi.app, takes)
+
+    async def main():
+        task = peer.start(f'/{page}')
+        await asyncio.wait_for(peer.full.wait(), SOON)
+        # Time for whoever would make more.
+        await asyncio.sleep(0.1)
+        assert log.count('made') == takes + 1
+        peer.gone.set()
+        await asyncio.wait_for(task, SOON)
+        assert log.count('made') == takes + 1
+
+    asgi.loop.run_until_complete(main())
+    assert log[-2:] == ['closed', 'ended']
+    assert not asgi.errors
+
+
+def test_an_engine_that_exits_lets_open_streams_of_plain_generators_go_on(asgi):
+    go_on = threading.Event()
+
+    class Root:
+        @cpadapter.expose
+        def index(self):
+            yield b'one'
+            go_on.wait(SOON)
+            yield b'two'
+            yield b'three'
+
+    asgi.mount(Root(), config={'/': {'response.stream': True}})
+    sent = []
+
+    class Reader(Peer):
+        async def send(self, message):
+            sent.append(message.get('body'))
+
+    async def main():
+        task = Reader(asgi.app, 0).start('/')
+        while b'one' not in sent:
+            await asyncio.sleep(0.001)
+        asgi.site.engine.exit()
+        go_on.set()
+        await asyncio.wait_for(task, SOON)
+
+    asgi.loop.run_until_complete(main())
+    assert sent == [None, b'one', b'two', b'three', b'']
+    deadline = time.monotonic() + SOON
+    while [thread for thread in threading.enumerate() if thread.name.startswith('cpadapter-test-streams')]:
+        assert time.monotonic() < deadline, 'the threads of a closed pool end'
+    assert not asgi.errors
+
+
+@pytest.mark.parametrize('error', [GeneratorExit, asyncio.CancelledError])
+def test_what_is_no_exception_of_anybodys_leaves_nothing_behind(client, handler, error):
+    ended = []
+
+    class Root:
+        @handler
+        def index(self):
+            raise error('from nowhere')
+
+        @handler
+        def fine(self):
+            return 'fine'
+
+    client.mount(Root(), config={'/': {'hooks.on_end_request': lambda: ended.append(1)}})
+    try:
+        answer = client.get('/')
+    except BaseException as exc:
+        # The server is told, by an error that a loop can hand on.
+        assert type(exc) is error or type(exc.args[0]) is error
+    else:
+        assert answer.status == 500
+    assert ended == [1]
+    assert cpadapter.request.app is None
+    assert client.get('/fine').text == 'fine'

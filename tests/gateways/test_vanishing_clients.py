@@ -266,7 +266,7 @@ class Truth:
     """What a server does where clients vanish.
 
     streams: it calls the application before an upload is whole; else a cut one never gets there.
-    watches: it tells at once of a client that leaves; else the next chunk that cannot be sent does.
+    watches: it tells of a client that leaves, or can be asked; else the next chunk that cannot be sent does.
     tells_cut_chunks: it raises where an upload in chunks ends without the last one; else that is the end of the body,
         and only what has an end of its own, such as a multipart body, is known to be cut.
     half_closed_gets_all: a client that says it will send no more gets the rest of its download; else it counts as gone.
@@ -281,7 +281,7 @@ class Truth:
 TRUTHS = {
     'uvicorn': Truth(),
     'gunicorn-asgi': Truth(),
-    'gunicorn-gthread': Truth(watches=False, half_closed_gets_all=True),
+    'gunicorn-gthread': Truth(half_closed_gets_all=True),
     'hypercorn': Truth(),
     'granian-asgi': Truth(),
     'granian-wsgi': Truth(watches=False, tells_cut_chunks=False),

@@ -34,7 +34,8 @@ class Root:
     async def state(self):
         cpadapter.response.headers['Content-Type'] = 'application/json'
         import json
-        rss = int(open('/proc/self/statm').read().split()[1]) * os.sysconf('SC_PAGESIZE')
+        with open('/proc/self/statm') as file:
+            rss = int(file.read().split()[1]) * os.sysconf('SC_PAGESIZE')
         gc.collect()
         exchanges = sum(type(o).__name__ == 'Exchange' for o in gc.get_objects())
         tasks = len(asyncio.all_tasks())

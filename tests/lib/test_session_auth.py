@@ -372,6 +372,18 @@ class TestSteps:
         browser.post('/do_logout', form={})
         assert seen == [('anonymous',), ('screen',), ('login', 'ann'), ('check', 'ann'), ('logout', 'ann')]
 
+    def test_beside_an_async_one_what_an_async_one_inside_a_plain_function_gives_is_awaited(self, browse):
+        async def nobody():
+            return None
+
+        async def check(username, password):
+            return ''
+
+        browser = browse(anonymous=lambda: nobody(), check_username_and_password=check)
+        assert browser.get('/page').status == 401
+        browser.log_in()
+        assert browser.get('/page').status == 200
+
     def test_who_is_anonymous_may_have_a_name(self, browse):
         seen = []
         browser = browse(anonymous=lambda: 'guest', on_check=seen.append)

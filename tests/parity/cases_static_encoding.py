@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import re
@@ -18,6 +19,7 @@ from .table import act, case, expression, read
 
 # Each package answers in a process of its own, which has its own folder with the same files.
 _FOLDER = tempfile.TemporaryDirectory(prefix='parity-static')
+atexit.register(_FOLDER.cleanup)
 _TOP = Path(_FOLDER.name) / 'st'
 _THEN = 784111777
 _SHOWN = ('Accept-Ranges', 'Content-Range', 'Content-Disposition', 'Content-Encoding')

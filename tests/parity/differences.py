@@ -683,6 +683,7 @@ ELSEWHERE: dict[str, str] = {
         'profiler-reports': 'test_profiler.py::test_only_names_of_reports_are_read',
         'covercp-files': 'test_covercp.py::test_a_report_of_any_other_file_is_not_found',
         'cache-waiting': 'test_caching.py::test_a_failure_frees_those_who_wait_and_one_of_them_takes_over',
+        'cache-tools': 'test_caching.py::test_what_a_tool_has_answered_is_left_alone',
         'cache-stores': 'test_caching.py::test_sites_have_stores_of_their_own',
         'static-containment': 'test_static.py::test_nothing_outside_of_the_folder_is_served',
         'static-dotfiles': 'test_static_files.py::test_names_that_begin_with_a_dot_are_not_served_but_where_asked_for',
@@ -696,6 +697,8 @@ ELSEWHERE: dict[str, str] = {
         'session-lock-timeout': 'test_sessions.py::test_a_held_lock_is_waited_for_and_no_longer_than_it_says',
         'session-damaged': 'test_sessions.py::test_a_damaged_file_is_a_new_session_and_one_line_in_the_log',
         'session-files': 'test_sessions.py::test_files_are_for_their_owner_and_nothing_else_is_left',
+        'session-locking-words': 'test_sessions.py::test_settings_that_cannot_be_meant_are_refused',
+        'session-owners': 'test_sessions.py::test_a_file_that_another_user_wrote_is_not_loaded',
         'session-clock': 'test_sessions.py::test_a_file_with_local_time_is_read',
         'session-settings': 'test_sessions.py::test_unknown_settings_are_reported_once_with_the_nearest',
         'session-proxy': 'test_sessions.py::test_without_the_tool_there_is_no_session_and_the_error_says_so',
@@ -708,6 +711,7 @@ ELSEWHERE['charset-field'] = CORPUS
 ELSEWHERE['browser-quotes'] = CORPUS
 ELSEWHERE['nested-parts'] = CORPUS
 ELSEWHERE['short-files'] = 'tests/core/test_body.py::test_short_files_take_no_descriptor'
+ELSEWHERE['waiting-requests'] = 'tests/gateways/test_pool.py::test_the_queue_is_as_long_as_the_setting_says'
 ELSEWHERE['late-hook-errors'] = 'tests/core/test_pipeline.py::test_a_hook_may_answer_with_an_error_or_redirect'
 ELSEWHERE['content-length-kept-true'] = 'tests/gateways/test_endings.py::test_a_wrong_length_is_put_right'
 ELSEWHERE['hop-by-hop-headers'] = (
