@@ -110,7 +110,7 @@ __all__ = [
     'wsgi_app',
 ]
 
-if not _TYPE_CHECKING:
+if not TYPE_CHECKING:
 
     def __getattr__(name):
         # PERF: the command line is seldom asked for by name, as in `cpadapter.daemon.start()`; it waits for that.

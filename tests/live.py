@@ -1,7 +1,8 @@
 """Real servers in processes of their own, on free ports of 127.0.0.1, for tests: started, asked, ended, always in time.
 
 It knows how each server is called from the command line, and nothing of what the application does. Processes are
-ended by their own id, and what they print is kept in a file, so that no pipe can fill up.
+ended by their own id, and what they print is kept in a file, so that no pipe can fill up. What Python says there of
+things left open or never awaited fails the test, as it would in the test's own process.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -55,6 +57,12 @@ COMMANDS = {
     'wsgiref': WSGIREF,
     'werkzeug': WERKZEUG,
 }
+
+# What Python can only print: nothing of it may come of an application or of cpadapter.
+LEFT = re.compile(r'^.*(?:ResourceWarning: |was never awaited|was never retrieved|was destroyed but it is).*$', re.M)
+# What server packages themselves leave open when they end: sockets of their own port, gunicorn's file for each worker,
+# waitress's file_wrapper.
+THEIRS = r"<socket\.socket .*laddr=\('127\.0\.0\.1', {port}\)|<_io\.FileIO name=\d+ mode='rb\+'|<waitress\.wasyncore\."
 
 
 def free_port() -> int:
@@ -167,12 +175,15 @@ class Live:
             raise AssertionError(f'The program has not ended within {timeout} s:\n{self.printed}') from None
 
     def kill(self) -> None:
-        """Make sure that the program and what it started are gone."""
+        """Make sure that all that was started is gone; AssertionError if it told of something left open."""
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass  # all of its session have ended
         self.process.wait(10)
+        theirs = re.compile(THEIRS.format(port=self.port))
+        left = [line for line in LEFT.findall(self.printed) if not theirs.search(line)]
+        assert not left, left
 
     # ------------------------------------------------------------------ asking
 

@@ -30,6 +30,16 @@ daemon
 compat
 testing/*
 testing
+commands/check
+commands/tree
+commands/settings
+commands/pages
+commands/origins
+commands/serving
+commands/loading
+commands/demo
+commands/failure
+commands
 mounts/*
 mounts
 application/lifespans
@@ -50,6 +60,7 @@ server_adapters/settings
 process
 process/plugins
 process/servers
+process/systemd
 process/wspbus
 core/site
 core/tree
@@ -68,6 +79,8 @@ core/body
 core/forms
 core/reader
 core/log
+core/logfiles
+core/logformats
 core/engine
 core/server
 core

@@ -332,7 +332,10 @@ class Checker:
                 if name.startswith('_'):
                     continue
                 try:
-                    value = getattr(owner, name)
+                    # What config has set on an instance already is what is to be checked.
+                    value = getattr(type(owner), name, None)
+                    if type(value) not in _TYPES:
+                        value = getattr(owner, name)
                 except Exception:
                     continue  # not a setting then: it has no value as things stand
                 if type(value) in _TYPES:

@@ -1,9 +1,10 @@
 """LogManager and GlobalLog: the error and access logs of a site and of each application, over `logging`.
 
 Lives here: what one access line holds, how text is made safe to stand in a log, and the built-in screen, file and
-`wsgi.errors` handlers. It adds no handler until one is asked for, so that under a host everything propagates to the
-host's logging. It does not know who owns the process, when an access line is due, or the engine: whoever wants
-files reopened subscribes `reopen_files` to the `graceful` channel.
+`wsgi.errors` handlers; records as JSON and request ids are in logformats.py, the handler of files in logfiles.py. It
+adds no handler until one is asked for, so that under a host everything propagates to the host's logging. It does not
+know who owns the process, when an access line is due, or the engine: whoever wants files reopened subscribes
+`reopen_files` to the `graceful` channel.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from string import Formatter
 from typing import Any
 
 from ..context import current, exchange_var
+from .logformats import read_sources, request_id, response_facts, utc_time
 
 __all__ = ['ATOMS', 'GlobalLog', 'LogManager', 'WSGIErrorHandler', 'logfmt', 'response_facts']
 
@@ -79,16 +81,6 @@ _error_format = _ErrorFormatter('%(message)s')
 # -- The atoms of an access line ---------------------------------------------------------------------------------------
 
 
-def response_facts(exchange: Any) -> tuple[str, str]:
-    """Give the status code sent and the Content-Length header of the response; '-' for what is not there."""
-    response = exchange.response
-    status = getattr(response, 'output_status', None)
-    if isinstance(status, bytes):
-        status = status.decode('latin-1')
-    length = response.headers.get('Content-Length')
-    return (status.partition(' ')[0] if status else '-'), ('-' if length is None or length == '' else str(length))
-
-
 def _remote_host(log: LogManager, exchange: Any, facts: tuple[str, str]) -> Any:
     remote = exchange.request.remote
     return remote.name or remote.ip or '-'
@@ -131,13 +123,11 @@ def _host(log: LogManager, exchange: Any, facts: tuple[str, str]) -> Any:
 
 
 def _unique_id(log: LogManager, exchange: Any, facts: tuple[str, str]) -> str:
-    return str(exchange.request.unique_id)
+    return request_id(exchange)
 
 
 def _utc_time(log: LogManager, exchange: Any, facts: tuple[str, str]) -> str:
-    # SPEC: RFC 3339 5.6; one zone mark, "Z".
-    seconds, micros = divmod(time.time_ns() // 1000, 1_000_000)
-    return f'{time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))}.{micros:06d}Z'
+    return utc_time(time.time())
 
 
 Atom = Callable[['LogManager', Any, 'tuple[str, str]'], Any]
@@ -261,7 +251,9 @@ def _set_file(logger: logging.Logger, path: str | os.PathLike[str] | None, forma
     if path == _file_of(logger):
         return
     # Opened before the old one is closed: if the path is no good, the old log stays.
-    handler = logging.FileHandler(path, mode='a', encoding='utf-8', errors='backslashreplace')
+    from .logfiles import LogFile
+
+    handler = LogFile(path)
     _remove_builtin(logger, 'file')
     _add_builtin(logger, 'file', handler, formatter)
 
@@ -298,7 +290,12 @@ class LogManager:
     # Text for str.format over ATOMS; may be assigned at any time, on an instance or a class.
     access_log_format = '{h} {l} {u} {t} "{r}" {s} {b} "{f}" "{a}"'
 
+    # Whose X-Request-Id is taken for the request's id: addresses and networks, 'unix' and '*', as one text or a list.
+    # None is what the site's log says.
+    request_id_from: Any = None
+
     _line_format: _LineFormat | None = None
+    _json = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -307,6 +304,8 @@ class LogManager:
             cls.wants_access = _always  # type: ignore[method-assign]
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == 'request_id_from' and value:
+            read_sources(value)
         super().__setattr__(name, value)
         # The same for an access() put on the instance.
         if name == 'access':
@@ -360,7 +359,8 @@ class LogManager:
         while frame.f_back is not None and frame.f_code.co_filename == _HERE:
             frame = frame.f_back
             depth += 1
-        self.error_log.log(severity, text, exc_info=exc_info, stacklevel=depth)
+        # What the text is made of, for formatters that tell the parts apart.
+        self.error_log.log(severity, text, exc_info=exc_info, stacklevel=depth, extra={'cp_parts': (msg, context)})
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         """Write to the error log: the same as `error`."""
@@ -392,14 +392,22 @@ class LogManager:
         return False
 
     def access(self, exchange: Any = None) -> None:
-        """Write the access line of an exchange, None for the current one.
+        """Write the access line of an exchange, None for the current one; none where the `health` tool says so.
 
         What fails while the line is made (a misspelt atom, say) is written to the error log with its traceback.
         """
         logger = self.access_log
         if not logger.isEnabledFor(_INFO):
             return
+        token = None
         try:
+            if exchange is None:
+                exchange = current()
+            else:
+                # Formatters and filters ask for the current one.
+                token = exchange_var.set(exchange)
+            if getattr(exchange, 'unlogged', False):
+                return
             line = self.access_line(exchange)
             if type(logger) is logging.Logger:
                 # PERF: logger.log would look up the caller's file and line, always these: 1.5 of 4 microseconds.
@@ -408,6 +416,9 @@ class LogManager:
                 logger.log(_INFO, line)
         except Exception:
             self.error(f'no access line from {self.access_log_format!r}', 'LOG', severity=logging.ERROR, traceback=True)
+        finally:
+            if token is not None:
+                exchange_var.reset(token)
 
     def access_line(self, exchange: Any = None) -> str:
         """Give the access line of an exchange, None for the current one, by `access_log_format`.
@@ -438,20 +449,37 @@ class LogManager:
     # -- Built-in handlers --
 
     @property
+    def json(self) -> bool:
+        """Whether the built-in handlers write each record as one JSON object a line (logformats.JSONFormatter)."""
+        return self._json
+
+    @json.setter
+    def json(self, wanted: object) -> None:
+        self._json = bool(wanted)
+        for logger in (self.error_log, self.access_log):
+            for handler in logger.handlers:
+                if hasattr(handler, '_cpbuiltin'):
+                    handler.setFormatter(self._formatter(logger))
+
+    def _formatter(self, logger: logging.Logger) -> logging.Formatter:
+        if self._json:
+            from .logformats import JSONFormatter
+
+            return JSONFormatter()
+        return logfmt if logger is self.access_log else _error_format
+
+    @property
     def screen(self) -> bool:
         """Whether the error log goes to stderr and the access log to stdout; on if either does."""
         return any(_builtin_handler(logger, 'screen') is not None for logger in (self.error_log, self.access_log))
 
     @screen.setter
     def screen(self, wanted: object) -> None:
-        for logger, stream, formatter in (
-            (self.error_log, sys.stderr, _error_format),
-            (self.access_log, sys.stdout, logfmt),
-        ):
+        for logger, stream in ((self.error_log, sys.stderr), (self.access_log, sys.stdout)):
             if not wanted:
                 _remove_builtin(logger, 'screen')
             elif _builtin_handler(logger, 'screen') is None:
-                _add_builtin(logger, 'screen', logging.StreamHandler(stream), formatter)
+                _add_builtin(logger, 'screen', logging.StreamHandler(stream), self._formatter(logger))
 
     @property
     def error_file(self) -> str:
@@ -460,7 +488,7 @@ class LogManager:
 
     @error_file.setter
     def error_file(self, path: str | os.PathLike[str] | None) -> None:
-        _set_file(self.error_log, path, _error_format)
+        _set_file(self.error_log, path, self._formatter(self.error_log))
 
     @property
     def access_file(self) -> str:
@@ -469,7 +497,7 @@ class LogManager:
 
     @access_file.setter
     def access_file(self, path: str | os.PathLike[str] | None) -> None:
-        _set_file(self.access_log, path, logfmt)
+        _set_file(self.access_log, path, self._formatter(self.access_log))
 
     @property
     def wsgi(self) -> bool:
@@ -481,7 +509,7 @@ class LogManager:
         if not wanted:
             _remove_builtin(self.error_log, 'wsgi')
         elif not self.wsgi:
-            _add_builtin(self.error_log, 'wsgi', WSGIErrorHandler(), _error_format)
+            _add_builtin(self.error_log, 'wsgi', WSGIErrorHandler(), self._formatter(self.error_log))
 
     def reopen_files(self) -> None:
         """Open every file of both logs anew, also handlers that users added: after a log rotation."""

@@ -5,6 +5,7 @@ Importing it makes the default site; nothing is started, and no server, thread o
 
 from __future__ import annotations
 
+import os
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..lib import (
     caching,
     cptools,
     encoding,
+    health,
     jsontools,
     sessions,
     sse,
@@ -44,6 +46,7 @@ def add_tools(box: Any) -> None:
     box.referer = Tool('before_request_body', cptools.referer)
     box.auth_basic = auth_basic.AuthTool(auth_basic.basic_auth, 'checkpassword')
     box.auth_digest = auth_digest.DigestTool()
+    box.health = health.HealthTool()
     box.sessions = sessions.SessionTool()
     # Before, around and in place of the page handler.
     box.params = Tool('before_handler', cptools.convert_params, priority=15)
@@ -74,6 +77,10 @@ def equip(site: Site) -> None:
     add_tools(site.tools)
     equip_engine(site.engine)
     site.server.subscribe()
+    if 'NOTIFY_SOCKET' in os.environ:
+        from ..process.systemd import follow
+
+        follow(site.engine)
 
 
 equippers[:] = [equip]
@@ -98,6 +105,11 @@ class Package(ModuleType):
             cache = getattr(getattr(site.tools, 'caching', None), 'cache', None)
             if cache is not None:
                 return cache
+        if name in ('WebSocket', 'BlockingWebSocket'):
+            # PERF: imported by whoever names them, not with the package.
+            from ..core import websocket
+
+            return getattr(websocket, name)
         raise AttributeError(f'module {self.__name__!r} has no attribute {name!r}')
 
 

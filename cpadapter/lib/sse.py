@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import current
 from ..extension.tools import FilterTool
-from ..gateways.lasting import INTERVAL, OPENING, is_over
+from ..gateways.lasting import LOOK_AGAIN, OPENING, is_over
 from . import checks, request_field
 from .checks import checked, optional
 from .ssechannel import Channel, Subscription
@@ -163,10 +163,10 @@ class _PlainEvents(EventStream):
         self._chunks = source
         due = monotonic() + wait if wait else None
         while (event := source.take()) is None:
-            left = INTERVAL if due is None else due - monotonic()
+            left = LOOK_AGAIN if due is None else due - monotonic()
             if left <= 0:
                 return self.idle_chunk()
-            source.wait(min(left, INTERVAL))
+            source.wait(min(left, LOOK_AGAIN))
             if in_request and is_over(exchange):
                 raise StopIteration
         return self._with_opening(event.encoded)

@@ -238,6 +238,7 @@ class DropPrivileges(_ProcessPlugin):
         self.umask = umask
         self.uid = uid
         self.gid = gid
+        self.finalized = False
 
     @property
     def uid(self) -> int | None:
@@ -272,15 +273,43 @@ class DropPrivileges(_ProcessPlugin):
         self._umask = value
 
     def start(self) -> None:
-        if self._may_act() and not self.uid is self.gid is self.umask is None:
-            # Serving on with the privileges that should have gone would be worse than not serving.
-            raise StartRefused('DropPrivileges cannot act in this process: start it as the user it shall run as.')
+        """Do it, once; StartRefused where it cannot be done: serving on with all privileges would be worse."""
+        if not self._may_act() or self.finalized or self.uid is self.gid is self.umask is None:
+            return
+        if not (self.uid is self.gid is None):
+            self._change_owner()
+        if self.umask is not None:
+            old = os.umask(self.umask)
+            self.bus.log(f'umask old: {old:03o}, new: {self.umask:03o}')
+        self.finalized = True
+
+    def _change_owner(self) -> None:
+        if not hasattr(os, 'setuid'):
+            raise StartRefused('DropPrivileges: this system has no users and groups to change to; leave uid and gid.')
+        self.bus.log(f'Started as uid: {os.getuid()} gid: {os.getgid()}')
+        try:
+            # The groups first: without the user's rights they could not be left any more.
+            if os.geteuid() == 0:
+                os.setgroups([])
+            if self.gid is not None:
+                os.setgid(self.gid)
+            if self.uid is not None:
+                os.setuid(self.uid)
+        except PermissionError:
+            raise StartRefused(
+                f'DropPrivileges: not permitted to become uid {self.uid}, gid {self.gid}. '
+                'Start as root, or as the user it shall run as, with uid and gid left out.'
+            ) from None
+        self.bus.log(f'Running as uid: {os.getuid()} gid: {os.getgid()}')
 
     start.priority = 77  # type: ignore[attr-defined]
 
 
 class Daemonizer(_ProcessPlugin):
-    """Send the process to the background."""
+    """Send the process to the background, as its own session without a terminal.
+
+    stdin, stdout, stderr: files these are redirected to. The umask and the current folder stay as they are.
+    """
 
     def __init__(
         self, bus: Engine, stdin: str = '/dev/null', stdout: str = '/dev/null', stderr: str = '/dev/null'
@@ -289,10 +318,20 @@ class Daemonizer(_ProcessPlugin):
         self.stdin = stdin
         self.stdout = stdout
         self.stderr = stderr
+        self.finalized = False
 
     def start(self) -> None:
-        if self._may_act():
-            self.daemonize(self.stdin, self.stdout, self.stderr, self.bus.log)
+        """Do it, once: a restarted engine is in the background already."""
+        if self.finalized:
+            self.bus.log('Already in the background.')
+            return
+        if not self._may_act():
+            return
+        if threading.active_count() > 1:
+            names = ', '.join(thread.name for thread in threading.enumerate() if thread is not threading.main_thread())
+            self.bus.log(f'Threads that run already do not come along to the background: {names}.', level=30)
+        self.daemonize(self.stdin, self.stdout, self.stderr, self.bus.log)
+        self.finalized = True
 
     start.priority = 65  # type: ignore[attr-defined]
 
@@ -303,7 +342,37 @@ class Daemonizer(_ProcessPlugin):
         stderr: str = '/dev/null',
         logger: Callable[[str], object] = lambda msg: None,
     ) -> None:
-        raise StartRefused('Daemonizer cannot act in this process: let a service manager run it in the background.')
+        """Go on in a child of a child of this process, in a session of its own; this process exits with 0.
+
+        StartRefused if one of the files cannot be opened, or python-daemon is not installed.
+        """
+        try:
+            from daemon.daemon import detach_process_context  # type: ignore[import-untyped]
+        except ImportError as exc:
+            raise StartRefused(
+                f'python-daemon is not installed ({exc}): pip install "cpadapter[daemon]", '
+                'or let a service manager run it in the background.'
+            ) from exc
+        opened = []
+        try:
+            for name, flags in (
+                (stdin, os.O_RDONLY),
+                (stdout, os.O_WRONLY | os.O_APPEND | os.O_CREAT),
+                (stderr, os.O_WRONLY | os.O_APPEND | os.O_CREAT),
+            ):
+                opened.append(os.open(name, flags, 0o666))
+        except OSError as exc:
+            raise StartRefused(f'Daemonizer cannot open {exc.filename}: {exc.strerror}.') from None
+        # What is buffered would be written once by each process.
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        detach_process_context()
+        for number, source in enumerate(opened):
+            os.dup2(source, number)
+            if source > 2:
+                os.close(source)
+        logger(f'Daemonized to PID: {os.getpid()}')
 
 
 class PIDFile(_ProcessPlugin):

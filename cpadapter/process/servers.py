@@ -232,7 +232,7 @@ def bind_socket(address: Address) -> socket_module.socket:
     import os
     import socket
 
-    if os.environ.get('LISTEN_PID') == str(os.getpid()):
+    if os.environ.get('LISTEN_PID') == str(os.getpid()) and 'LISTEN_FDS' not in os.environ:
         return socket.socket(fileno=FIRST_INHERITED_DESCRIPTOR)
     if isinstance(address, str):
         _remove_stale_socket_file(address)

@@ -48,7 +48,7 @@ def serve(
         from cheroot.wsgi import Server as CherootServer
 
     # cheroot binds by itself: bind first, so that an address in use is told in our words.
-    sock = bind(server)
+    sock = bind(server, takes='tcp')
     address = address_of(sock)
     sock.close()
     if isinstance(address, str):

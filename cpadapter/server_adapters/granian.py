@@ -38,7 +38,7 @@ def serve(
     from pathlib import Path
 
     # granian binds by itself: bind first, so that an address in use is told in our words, and port 0 has a number.
-    sock = bind(server)
+    sock = bind(server, takes='none')
     address = address_of(sock)
     sock.close()
     translated: dict[str, Any] = {

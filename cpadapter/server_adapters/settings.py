@@ -114,11 +114,26 @@ def report_ignored(server: Server, adapter: Adapter) -> None:
             server.bus.log(f'server.{setting} = {value!r} is ignored: {name} has no such setting.', level=30)
 
 
-def bind(server: Server) -> socket.socket:
-    """Give the bound socket to serve on; PortInUse if it cannot be had."""
-    from ..process.servers import bind_socket
+def bind(server: Server, takes: str = 'any') -> socket.socket:
+    """Give the bound socket to serve on: one that systemd opened for this process, else one for the settings' address.
 
-    return bind_socket(server.bind_addr or ('127.0.0.1', 0))
+    takes: 'any' of those that were opened, 'tcp' for a server that takes no others by itself, 'none'.
+    Raises PortInUse if the address cannot be had, StartRefused where the server has no use for what was passed on.
+    """
+    from ..process.servers import bind_socket
+    from ..process.systemd import inherited_socket
+
+    address = server.bind_addr or ('127.0.0.1', 0)
+    sock = inherited_socket(address, server)
+    if sock is None:
+        return bind_socket(address)
+    if takes == 'none' or (takes == 'tcp' and isinstance(address_of(sock), str)):
+        sock.close()
+        kind = 'socket' if takes == 'none' else 'Unix socket'
+        raise StartRefused(
+            f'{server.adapter} cannot serve on the {kind} that LISTEN_FDS passes on: set server.adapter to another.'
+        )
+    return sock
 
 
 def address_of(sock: socket.socket) -> Address:

@@ -562,13 +562,15 @@ def test_a_hosted_engine_exits_with_a_process_that_multiprocessing_forked(starte
 # ---------------------------------------------------------------------- the end of a program
 
 
-def test_a_program_that_forgets_to_block_is_warned_and_its_engine_exits():
-    result = run_program("""
+@pytest.mark.parametrize('warnings', ['default', 'error'])
+def test_a_program_that_forgets_to_block_is_warned_and_its_engine_exits(warnings):
+    code = """
         from cpadapter.core.engine import Engine
         engine = Engine()
         engine.subscribe('exit', lambda: print('exit'))
         engine.start()
-    """)
+    """
+    result = run_program(code, env={**os.environ, 'PYTHONWARNINGS': warnings})
     assert result.stdout == 'exit\n'
     assert 'RuntimeWarning' in result.stderr
     assert 'engine.block()' in result.stderr

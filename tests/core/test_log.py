@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import logging
 import os
 import re
+import threading
 import time
 import uuid
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ import pytest
 from cpadapter import context
 from cpadapter.core import log as log_module
 from cpadapter.core.log import ATOMS, GlobalLog, LogManager, WSGIErrorHandler, logfmt, response_facts
+from cpadapter.core.logformats import JSONFormatter, request_id
 
 _roots = itertools.count(1)
 
@@ -748,6 +751,282 @@ def test_a_broken_errors_stream_does_not_break_the_request(site, enter, capsys):
     enter(make_exchange(wsgi_environ={'wsgi.errors': object()}))
     site.error('lost')
     assert 'Logging error' in capsys.readouterr().err
+
+
+# -- Files that are moved ----------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_moved_or_deleted_is_opened_anew(site, tmp_path):
+    path = tmp_path / 'error.log'
+    site.error_file = path
+    site.error('one')
+    path.rename(tmp_path / 'error.log.1')
+    site.error('two')
+    assert (tmp_path / 'error.log.1').read_text().endswith(' one\n')
+    assert path.read_text().endswith(' two\n')
+    path.unlink()
+    site.error('three')
+    assert path.read_text().count('\n') == 1
+
+
+def test_no_line_is_lost_while_files_are_moved_under_load(site, tmp_path):
+    path = tmp_path / 'access.log'
+    site.access_file = path
+    site.access_log_format = '{o}'
+    threads, lines, done = 4, 500, threading.Event()
+
+    def write(number):
+        for line in range(lines):
+            site.access(make_exchange(headers={'Host': f'{number}-{line}'}))
+
+    def rotate():
+        moved = 0
+        while not done.is_set() or not moved:
+            if path.exists():
+                moved += 1
+                path.rename(tmp_path / f'access.log.{moved}')
+            done.wait(0.002)
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(threads)]
+    rotator = threading.Thread(target=rotate)
+    for thread in [*writers, rotator]:
+        thread.start()
+    for thread in writers:
+        thread.join(60)
+    done.set()
+    rotator.join(60)
+    files = list(tmp_path.glob('access.log*'))
+    assert len(files) > 1
+    found = sorted(line for file in files for line in file.read_text().splitlines())
+    assert found == sorted(f'{number}-{line}' for number in range(threads) for line in range(lines))
+
+
+def test_a_file_that_cannot_be_opened_anew_costs_the_line_and_comes_back(site, tmp_path, capsys):
+    folder = tmp_path / 'logs'
+    folder.mkdir()
+    site.error_file = folder / 'error.log'
+    (folder / 'error.log').unlink()
+    folder.rmdir()
+    site.error('lost')
+    site.error('lost too')
+    assert 'FileNotFoundError' in capsys.readouterr().err
+    folder.mkdir()
+    site.error('back')
+    assert (folder / 'error.log').read_text().endswith(' back\n')
+
+
+# -- JSON --------------------------------------------------------------------------------------------------------------
+
+
+def make_served(site, **attributes):
+    """Give an exchange of an application whose log is `site`, with what JSON tells of a request."""
+    known = {'method': 'GET', 'script_name': '/shop', 'path_info': '/p\xe4ge', 'unique_id': 'abc'}
+    return make_exchange(app=SimpleNamespace(log=site), **{**known, **attributes})
+
+
+def records_of(path):
+    """Give the objects of a file, each of which has to be a line of its own in printable ASCII."""
+    data = path.read_bytes()
+    assert data.endswith(b'\n')
+    lines = data[:-1].split(b'\n')
+    assert all(0x20 <= byte < 0x7F for line in lines for byte in line)
+    return [json.loads(line) for line in lines]
+
+
+def test_json_tells_an_access_by_its_parts(site, tmp_path):
+    site.json = True
+    site.access_file = tmp_path / 'access.json'
+    site.access_log_format = '{r}'
+    site.access(make_served(site, login='ann'))
+    site.access(make_served(site, unique_id='def'))
+    first, second = records_of(tmp_path / 'access.json')
+    assert re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z', first.pop('time'))
+    assert first == {
+        'level': 'INFO',
+        'logger': f'{site.logger_root}.access',
+        'message': 'GET /page HTTP/1.1',
+        'request_id': 'abc',
+        'method': 'GET',
+        'path': '/shop/p\xe4ge',
+        'remote': '127.0.0.1',
+        'user': 'ann',
+        'status': 200,
+        'bytes': 12,
+    }
+    assert second['request_id'] == 'def'
+    assert 'user' not in second
+
+
+def test_what_json_does_not_know_of_a_response_is_null(site, tmp_path):
+    site.json = True
+    site.access_file = tmp_path / 'access.json'
+    site.access(make_served(site, status=None, sent={}))
+    (record,) = records_of(tmp_path / 'access.json')
+    assert (record['status'], record['bytes']) == (None, None)
+
+
+def test_json_tells_errors_with_context_traceback_and_request(site, tmp_path, enter):
+    site.json = True
+    site.error_file = tmp_path / 'error.json'
+    site.error('outside')
+    enter(make_served(site))
+    try:
+        raise ValueError('two\nlines')
+    except ValueError:
+        site.error('failed\nhere', 'HTTP', logging.ERROR, traceback=True)
+    outside, failed = records_of(tmp_path / 'error.json')
+    assert {name: outside[name] for name in outside if name != 'time'} == {
+        'level': 'INFO',
+        'logger': f'{site.logger_root}.error',
+        'message': 'outside',
+    }
+    assert (failed['level'], failed['message'], failed['context']) == ('ERROR', 'failed\nhere', 'HTTP')
+    assert (failed['request_id'], failed['path']) == ('abc', '/shop/p\xe4ge')
+    assert failed['exception'].startswith('Traceback (most recent call last):')
+    assert failed['exception'].endswith('ValueError: two\nlines')
+    assert 'status' not in failed
+
+
+def test_json_is_one_line_of_printable_ascii_whatever_it_holds(site, tmp_path, enter):
+    nasty = ''.join(map(chr, range(0x250))) + '\u2028\u2029\u202e\ud800%s{h}\U0001f600'
+    site.json = True
+    site.error_file = tmp_path / 'error.json'
+    site.access_file = tmp_path / 'access.json'
+    exchange = enter(
+        make_served(site, method=nasty, path_info=nasty, login=nasty, remote=SimpleNamespace(name='', ip=nasty))
+    )
+    site.error(nasty, nasty)
+    site.access(exchange)
+    (error,) = records_of(tmp_path / 'error.json')
+    (access,) = records_of(tmp_path / 'access.json')
+    whole = nasty.replace('\ud800', '\\ud800')
+    assert error['message'] == error['context'] == error['method'] == access['user'] == whole
+
+
+@pytest.mark.parametrize('counted', [True, False])
+def test_json_tells_the_duration_where_statistics_are_kept(client, counted, tmp_path):
+    class Root:
+        def index(self):
+            return 'page'
+
+        index.exposed = True
+
+    app = client.mount(Root(), '', {'/': {'tools.cpstats.on': counted, 'log.json': True}})
+    app.log.access_file = tmp_path / 'access.json'
+    assert client.get('/').status == 200
+    app.log.access_file = ''
+    (record,) = records_of(tmp_path / 'access.json')
+    assert (record['status'], record['bytes'], record['path']) == (200, 4, '/')
+    assert ('duration_ms' in record) == counted
+    assert not counted or 0 < record['duration_ms'] < 60_000
+
+
+def test_json_may_be_switched_while_handlers_are_there(site, tmp_path):
+    site.access_file = tmp_path / 'access.log'
+    site.access_log_format = '{s}'
+    site.screen = True
+    mine = Collector()
+    site.access_log.addHandler(mine)
+    site.json = 1
+    assert site.json is True
+    site.access(make_served(site))
+    site.json = False
+    site.access(make_served(site))
+    first, second = (tmp_path / 'access.log').read_text().splitlines()
+    assert json.loads(first)['status'] == 200
+    assert second == '200'
+    assert mine.formatter is None
+    assert mine.lines == ['200', '200']
+
+
+def test_the_screen_speaks_json(site, capsys):
+    site.json = True
+    site.screen = True
+    site.error('told')
+    assert json.loads(capsys.readouterr().err)['message'] == 'told'
+
+
+def test_a_request_that_cannot_be_read_leaves_the_record(site, tmp_path, enter):
+    site.json = True
+    site.error_file = tmp_path / 'error.json'
+    enter(SimpleNamespace(app=SimpleNamespace(log=site)))
+    site.error('told')
+    (record,) = records_of(tmp_path / 'error.json')
+    assert record['message'] == 'told'
+    assert 'AttributeError' in record['request_error']
+
+
+def test_the_formatter_serves_handlers_of_any_logger(root, enter):
+    formatter = JSONFormatter()
+    record = logging.LogRecord('shop', logging.WARNING, __file__, 1, '%s of %d', ('one', 2), None)
+    assert json.loads(formatter.format(record))['message'] == 'one of 2'
+    enter(make_served(None))
+    told = json.loads(formatter.format(record))
+    assert (told['request_id'], told['logger']) == ('abc', 'shop')
+
+
+def test_an_access_that_is_not_to_be_logged_is_not(site, accesses):
+    exchange = make_exchange()
+    exchange.unlogged = True
+    site.access(exchange)
+    assert accesses.lines == []
+
+
+# -- Request ids -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('trusted', 'ip', 'sent', 'taken'),
+    [
+        (None, '10.0.0.1', 'given', False),
+        ('', '10.0.0.1', 'given', False),
+        ('10.0.0.0/8', '10.0.0.1', 'given', True),
+        (['192.0.2.1', '10.0.0.1'], '10.0.0.1', 'given', True),
+        ('10.0.0.1, ::1', '::1', 'given', True),
+        ('10.0.0.1', '::ffff:10.0.0.1', 'given', True),
+        ('10.0.0.1', '10.0.0.2', 'given', False),
+        ('10.0.0.1', 'nonsense', 'given', False),
+        ('unix', '', 'given', True),
+        ('10.0.0.1', '', 'given', False),
+        ('*', 'nonsense', 'given', True),
+        ('*', '10.0.0.1', 'a' * 128, True),
+        ('*', '10.0.0.1', 'a' * 129, False),
+        ('*', '10.0.0.1', 'a b', False),
+        ('*', '10.0.0.1', 'a"b', False),
+        ('*', '10.0.0.1', 'a\n', False),
+        ('*', '10.0.0.1', '', False),
+        ('*', '10.0.0.1', None, False),
+    ],
+)
+def test_the_id_of_a_request_is_that_of_a_trusted_peer_or_its_own(site, trusted, ip, sent, taken):
+    site.request_id_from = trusted
+    site.access_log_format = '{i}'
+    headers = {} if sent is None else {'X-Request-Id': sent}
+    exchange = make_served(site, headers=headers, remote=SimpleNamespace(name='', ip=ip))
+    assert site.access_line(exchange) == (sent if taken else 'abc')
+
+
+def test_the_peer_counts_and_not_whom_a_proxy_tells_of(site):
+    site.request_id_from = '10.0.0.1'
+    exchange = make_served(site, headers={'X-Request-Id': 'given'}, remote=SimpleNamespace(name='', ip='10.0.0.1'))
+    exchange.head = SimpleNamespace(remote=SimpleNamespace(ip='198.51.100.7'))
+    assert request_id(exchange) == 'abc'
+
+
+def test_an_application_that_says_nothing_of_ids_follows_its_site(site, root):
+    site.request_id_from = '*'
+    own = LogManager('shop', root)
+    exchange = make_served(own, headers={'X-Request-Id': 'given'})
+    exchange.site = SimpleNamespace(log=site)
+    assert request_id(exchange) == 'given'
+    own.request_id_from = ()
+    assert request_id(exchange) == 'abc'
+
+
+def test_a_source_that_is_none_is_refused_at_once(site):
+    with pytest.raises(ValueError, match='home'):
+        site.request_id_from = 'home'
+    assert site.request_id_from is None
 
 
 # -- GlobalLog ---------------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ class Reader:
 
 
 @pytest.fixture
-def reader(browser: Callable[[], Any], served: Served, tmp_path: Path) -> Reader:
+def reader(served: Served, browser: Callable[[], Any], tmp_path: Path) -> Reader:
     """Give a person in front of the wiki."""
     return Reader(browser(), served.base, tmp_path)
 

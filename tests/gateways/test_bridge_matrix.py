@@ -878,8 +878,9 @@ def test_an_engine_that_exits_lets_open_streams_of_plain_generators_go_on(asgi):
 
     asgi.loop.run_until_complete(main())
     assert sent == [None, b'one', b'two', b'three', b'']
+    # The thread that made the first chunk has ended with its pool; the one after it belongs to the next pool.
     deadline = time.monotonic() + SOON
-    while [thread for thread in threading.enumerate() if thread.name.startswith('cpadapter-test-streams')]:
+    while sum(thread.name.startswith('cpadapter-test-streams') for thread in threading.enumerate()) > 1:
         assert time.monotonic() < deadline, 'the threads of a closed pool end'
     assert not asgi.errors
 
@@ -898,13 +899,13 @@ def test_what_is_no_exception_of_anybodys_leaves_nothing_behind(client, handler,
             return 'fine'
 
     client.mount(Root(), config={'/': {'hooks.on_end_request': lambda: ended.append(1)}})
+    raised: BaseException | None = None
     try:
-        answer = client.get('/')
+        assert client.get('/').status == 500
     except BaseException as exc:
-        # The server is told, by an error that a loop can hand on.
-        assert type(exc) is error or type(exc.args[0]) is error
-    else:
-        assert answer.status == 500
+        raised = exc
+    # Where the server is told, it is by an error that a loop can hand on.
+    assert raised is None or error in (type(raised), type(raised.args[0]))
     assert ended == [1]
     assert cpadapter.request.app is None
     assert client.get('/fine').text == 'fine'

@@ -200,6 +200,14 @@ TOOLS = {
         [(200, {'content-encoding': 'gzip', 'vary': 'Accept-Encoding'}, None), (200, {}, 'a' * 5000)],
         page=returns('a' * 5000),
     ),
+    'health': Row(
+        {'checks': {'mind': lambda: None}, 'timeout': 30},
+        [GET, ('POST', '/x', {'body': b''})],
+        [
+            (200, {'content-type': 'application/json', 'cache-control': 'no-store'}, '{"status": "ok"}'),
+            (405, {'allow': 'GET, HEAD'}, None),
+        ],
+    ),
     'ignore_headers': Row({'headers': ('X-A',)}, [get(X_A='1')], [(200, PLAIN, 'none')], page=looks),
     'json_in': Row(
         {},

@@ -160,6 +160,7 @@ WAITING = {
     'encode': 'test_what_a_plain_generator_of_an_async_page_gives',
     'etags': 'test_a_big_body_with_an_etag',
     'gzip': 'test_a_big_body_compressed',
+    'health': 'test_slow_checks_of_health_and_the_log_of_what_they_find',
     'json_in': 'test_a_slow_processor_of_json',
     'log_headers': 'test_a_log_on_a_slow_disk',
     'log_hooks': 'test_a_log_on_a_slow_disk',
@@ -338,6 +339,19 @@ def test_basic_authentication_with_a_slow_checkpassword(asgi, free):
     }
     asgi.mount(Root(), '', {'/': config})
     free(*[('/', basic('ann', 'x'))] * 4)
+
+
+def test_slow_checks_of_health_and_the_log_of_what_they_find(asgi, free, monkeypatch):
+    asgi.mount(Root(), '', {'/': {'tools.health.on': True, 'tools.health.checks': {'one': slowly(), 'two': slowly()}}})
+    free('/')
+
+    def fails():
+        raise LookupError('not foreseen')
+
+    app = asgi.mount(Root(), '/failing', {'/': {'tools.health.on': True, 'tools.health.checks': fails}})
+    monkeypatch.setattr(app.log, 'error', slowly())
+    # What is logged is a change: the first time only.
+    free('/failing/', status=503, takes=0)
 
 
 def test_digest_authentication_with_a_slow_look_up(asgi, free):

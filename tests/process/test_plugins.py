@@ -226,11 +226,46 @@ def test_a_pid_file_is_written_at_start_and_removed_at_exit(bus, tmp_path):
     assert not pidfile.exists()
 
 
-@pytest.mark.parametrize('make', [plugins.Daemonizer, lambda bus: plugins.DropPrivileges(bus, umask=0o22)])
-def test_what_cannot_be_done_yet_refuses_the_start(bus, make):
-    make(bus).subscribe()
+def test_a_daemon_without_its_library_refuses_the_start_and_names_the_extra(bus, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'daemon.daemon', None)
+    plugins.Daemonizer(bus).subscribe()
     with pytest.raises(SystemExit):
         bus.start()
+    assert any('pip install "cpadapter[daemon]"' in line for line in bus.lines)
+
+
+def test_a_daemon_whose_streams_cannot_be_opened_refuses_the_start(bus, tmp_path):
+    pytest.importorskip('daemon.daemon')
+    plugins.Daemonizer(bus, stdout=str(tmp_path / 'missing' / 'out')).subscribe()
+    with pytest.raises(SystemExit):
+        bus.start()
+    assert any('missing/out: No such file' in line for line in bus.lines)
+
+
+def test_drop_privileges_sets_the_umask_once(bus):
+    before = os.umask(0o22)
+    try:
+        plugins.DropPrivileges(bus, umask=0o77).subscribe()
+        bus.start()
+        assert 'umask old: 022, new: 077' in bus.lines
+        assert os.umask(0o22) == 0o77
+        bus.stop()
+        bus.start()
+        assert os.umask(0o22) == 0o22
+    finally:
+        os.umask(before)
+
+
+def test_privileges_that_cannot_be_dropped_refuse_the_start(bus, monkeypatch):
+    def refuse(number):
+        raise PermissionError(1, 'Operation not permitted')
+
+    monkeypatch.setattr(os, 'setgroups', lambda groups: None)
+    monkeypatch.setattr(os, 'setuid', refuse)
+    plugins.DropPrivileges(bus, uid=4711).subscribe()
+    with pytest.raises(SystemExit):
+        bus.start()
+    assert any('not permitted to become uid 4711' in line for line in bus.lines)
 
 
 def test_drop_privileges_takes_names_and_numbers(bus):

@@ -1,0 +1,1 @@
+"""The sub-commands of `cpadapter`: each file does one of them, or a part that several share."""
