@@ -294,7 +294,7 @@ class Response:
                 continue
             if type(value) is str and name in _USUAL and (value in _PLAIN or (value.isascii() and value.isprintable())):
                 out.append(pair)
-            elif name not in _OF_THE_CONNECTION:
+            elif name not in _OF_THE_CONNECTION or (code == 426 and self._tells_upgrade(name)):
                 try:
                     out.append(headers.output_text(name, value))
                 except ValueError:

@@ -171,6 +171,9 @@ ANYTHING = {
     *('debug', 'on', 'force', 'internal', 'missing', 'extra', 'accept_missing', 'autotags', 'text_only', 'add_charset'),
     *(
         'check_uri',
+        'details',
+        'log',
+        'ready',
         'userhash',
         'without_qop',
         'forwarded',

@@ -660,6 +660,9 @@ WSGI_ALONE = {
 }
 
 # Rows whose difference is no answer to one request: row -> the test that shows it.
+
+differs('log-moved', 'B7.2-error-file', 'probe', "['first.log', 'first.log', 'second.log', '', '', 2, 1]")
+
 ELSEWHERE: dict[str, str] = {
     row: f'tests/lib/{test}'
     for row, test in {
