@@ -471,6 +471,8 @@ def test_video_is_played_near_its_end_without_what_lies_before(devtools, site, t
 
     asked = devtools.all_of(address)
     devtools.until(lambda: not any(one.untold for one in asked), 'what was on the wire')
+    # Of a request that Chromium has given up before it went out there is nothing to be read.
+    asked = [one for one in asked if 'range' in one.sent]
     assert len(asked) >= 2
     starts = []
     # Chromium wants media as they are: the `gzip` tool and files compressed before keep out of it.
