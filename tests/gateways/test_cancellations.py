@@ -429,16 +429,19 @@ def held():
     return sum(len(one) for one in gc.get_objects() if type(one) is KeyedLocks)
 
 
-def living():
-    """Count what belongs to requests; placeholders for "no request" are no such thing."""
+def of_requests(older=()):
+    """Give what lives and belongs to requests, but for `older`; placeholders for "no request" are no such thing."""
     gc.collect()
-    found = collections.Counter(exchanges=0, requests=0, responses=0)
-    for one in gc.get_objects():
-        if type(one) is Exchange:
-            found['exchanges'] += 1
-        elif type(one) in (cpadapter.Request, cpadapter.Response) and type(one._exchange) is Exchange:
-            found['requests' if type(one) is cpadapter.Request else 'responses'] += 1
-    return found
+    known = {id(one) for one in older}
+    return [
+        one
+        for one in gc.get_objects()
+        if (
+            type(one) is Exchange
+            or (type(one) in (cpadapter.Request, cpadapter.Response) and type(one._exchange) is Exchange)
+        )
+        and id(one) not in known
+    ]
 
 
 def descriptors():
@@ -612,6 +615,7 @@ def pages():
 
 def test_nothing_is_left_of_thousands_of_requests_that_end_at_random(asgi, monkeypatch):
     others = set(threading.enumerate())  # pools of tests before this one
+    older = of_requests()  # what tests before this one have kept
     count = REQUESTS * 4 // 5
     names = pages()
     ended, kinds = names['ended'], names['KINDS']
@@ -682,7 +686,7 @@ def test_nothing_is_left_of_thousands_of_requests_that_end_at_random(asgi, monke
         if name.startswith('cpadapter-'):
             assert number <= sizes[name.rpartition('-')[2]], names
     del names
-    assert living() == {'exchanges': 0, 'requests': 0, 'responses': 0}
+    assert collections.Counter(type(one).__name__ for one in of_requests(older)) == {}
     assert asgi.get('/session_later', headers={'Cookie': f'session_id={SESSIONS[1].decode()}'}).status == 200
 
 
