@@ -686,7 +686,12 @@ def test_nothing_is_left_of_thousands_of_requests_that_end_at_random(asgi, monke
         if name.startswith('cpadapter-'):
             assert number <= sizes[name.rpartition('-')[2]], names
     del names
-    assert collections.Counter(type(one).__name__ for one in of_requests(older)) == {}
+    # A busy machine lets threads end after the loop has: what they hand over is taken when it runs again.
+    deadline = time.monotonic() + 5
+    while (kept := of_requests(older)) and time.monotonic() < deadline:
+        del kept
+        asgi.loop.run_until_complete(asyncio.sleep(0.05))
+    assert collections.Counter(type(one).__name__ for one in kept) == {}
     assert asgi.get('/session_later', headers={'Cookie': f'session_id={SESSIONS[1].decode()}'}).status == 200
 
 
