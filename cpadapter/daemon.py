@@ -91,6 +91,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     try:
         code: int = options.call(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read, `head` say, has seen enough. Nothing is left to be written when the process ends.
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except CommandError as error:
         if options.traceback:
             raise

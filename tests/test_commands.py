@@ -432,3 +432,13 @@ def run_code(code):
         timeout=60,
         check=True,
     )
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    words = [sys.executable, '-W', 'error', '-m', 'cpadapter', 'tree', 'examples/wiki']
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        told = process.stderr.read()
+    assert (told, process.returncode) == (b'', 1)
