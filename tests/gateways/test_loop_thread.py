@@ -7,6 +7,7 @@ import contextvars
 import signal
 import threading
 import time
+from weakref import WeakSet
 
 import pytest
 from live import Live, command, free_port
@@ -100,6 +101,12 @@ def test_requests_share_a_client_and_its_connections_in_each_worker(tmp_path):
     finally:
         live.kill()
         other.kill()
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """Let sites that tests before these have left running keep no loop."""
+    monkeypatch.setattr('cpadapter.core.site._sites', WeakSet())
 
 
 def loops():
