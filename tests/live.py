@@ -60,9 +60,12 @@ COMMANDS = {
 
 # What Python can only print: nothing of it may come of an application or of cpadapter.
 LEFT = re.compile(r'^.*(?:ResourceWarning: |was never awaited|was never retrieved|was destroyed but it is).*$', re.M)
-# What server packages themselves leave open when they end: sockets of their own port, gunicorn's file for each worker,
-# waitress's file_wrapper.
-THEIRS = r"<socket\.socket .*laddr=\('127\.0\.0\.1', {port}\)|<_io\.FileIO name=\d+ mode='rb\+'|<waitress\.wasyncore\."
+# What server packages themselves leave open when they end: sockets of their own port, clients' connections (cpadapter
+# makes none), gunicorn's file for each worker, waitress's file_wrapper.
+THEIRS = (
+    r"<socket\.socket .*laddr=\('127\.0\.0\.1', {port}\)|unclosed transport <_SelectorSocketTransport "
+    r"|<_io\.FileIO name=\d+ mode='rb\+'|<waitress\.wasyncore\."
+)
 
 
 def free_port() -> int:
